@@ -1,0 +1,116 @@
+"""The polling booth: one message in, one answer out, and the ledger between them.
+
+Save, then speak: this is the only place where a voter's memory changes and where its answers are made, for
+the hook, the agent, the library and the simulator alike. An answer leaves `answer` only after the
+transaction that it speaks of has been committed; if committing fails, there is no answer.
+"""
+
+from __future__ import annotations
+
+from polity_cli.core import messages as m
+from polity_cli.core import voter
+from polity_cli.core.tenure import ELECTORATE
+from polity_cli.edges import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from polity_cli.core.messages import Register
+    from polity_cli.core.voter import Self
+
+    class Turn(Protocol):
+        """A ledger's transaction; see `edges/ledger.py`."""
+
+        me: Self
+        register: Register
+        held: frozenset[bytes]
+
+        def __enter__(self) -> Turn: ...
+        def __exit__(self, *error: object) -> None: ...
+        def save(self, register: Register) -> None: ...
+        def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool: ...
+        def enter(self, me: Self) -> None: ...
+
+    class VoterLedger(Protocol):
+        """What a booth needs of a ledger, on disk or in memory."""
+
+        def me(self) -> Self: ...
+        def register(self, role: str) -> Register: ...
+        def roles(self, after: str = "", limit: int = 1000) -> list[str]: ...
+        def record(self, digest: bytes) -> bytes | None: ...
+        def transaction(self, role: str) -> Turn: ...
+
+
+def answer(ledger: VoterLedger, data: bytes) -> bytes | None:
+    """Handle the bytes of a query or an announcement; returns those of the answer, None for no answer.
+
+    Raises `wire.Garbled` for bytes that are no message, having touched nothing, and LedgerError if the
+    ledger fails: then nothing may be answered.
+    """
+    reply = handle(ledger, wire.decode_message(data))
+    return None if reply is None else wire.encode(reply)
+
+
+def handle(ledger: VoterLedger, message: m.Message) -> m.Reply | None:
+    """Handle one message; what the reply says is durable when this returns."""
+    match message:
+        case m.Offer():
+            return _take_page(ledger, message)
+        case m.Fetch():
+            return _show_page(ledger, message)
+        case m.ListRoles():
+            return _list_roles(ledger, message)
+        case m.Read():
+            return voter.receive(ledger.me(), ledger.register(message.role), message).reply
+        case _:
+            with ledger.transaction(message.role) as turn:
+                step = voter.receive(turn.me, turn.register, message, turn.held)
+                turn.save(step.register)
+            return step.reply
+
+
+def _take_page(ledger: VoterLedger, offer: m.Offer) -> m.Reply | None:
+    if not offer.page < offer.pages <= wire.MAX_PAGES or not offer.digest:
+        raise wire.Garbled("a page that its record does not have")
+    with ledger.transaction(ELECTORATE) as turn:
+        complete = offer.digest in turn.held or turn.save_page(
+            offer.digest, offer.page, offer.pages, offer.data
+        )
+        record = ledger.record(offer.digest) if complete and offer.chosen else None
+        if record is not None:
+            electorate = wire.decode_record(record)
+            if voter.may_enter(turn.me, turn.register, electorate):
+                turn.enter(
+                    turn.me._replace(polity=electorate.polity, epoch=electorate.epoch, digest=offer.digest)
+                )
+        me = turn.me
+    return m.Holding(offer.attempt, me.voter, me.polity, me.epoch, me.digest, complete)
+
+
+def _show_page(ledger: VoterLedger, fetch: m.Fetch) -> m.Reply:
+    me = ledger.me()
+    digest = fetch.digest or me.digest
+    pages = wire.pages(ledger.record(digest) or b"")
+    data = pages[fetch.page] if fetch.page < len(pages) else b""
+    return m.Page(
+        fetch.attempt, me.voter, me.polity, me.epoch, digest, fetch.page, len(pages) if data else 0, data
+    )
+
+
+def _list_roles(ledger: VoterLedger, query: m.ListRoles) -> m.Reply:
+    me = ledger.me()
+    if query.polity != me.polity or query.epoch != me.epoch:
+        return voter.receive(
+            me, m.Register(), m.Read(query.attempt, query.polity, query.epoch, ELECTORATE)
+        ).reply  # type: ignore[return-value]
+    found = [role for role in ledger.roles(query.after, limit=64) if role != ELECTORATE]
+    shown: list[str] = []
+    room = wire.RESPONSE_BYTES - 100
+    for role in found:
+        room -= len(role.encode()) + 3
+        if room < 0:
+            break
+        shown.append(role)
+    more = len(shown) < len(found) or len(found) == 64
+    return m.RoleList(query.attempt, me.voter, me.polity, me.epoch, tuple(shown), more)

@@ -1,0 +1,47 @@
+"""Ballots: who proposes, in what order, and whether in a classic or a fast round.
+
+A ballot is ordered by its round, then by the proposer's id, then by its kind, so that `b < b.fast` and
+nothing lies between the two. A proposer id is random and fresh for each attempt: a classic ballot has one
+proposer and, as an attempt sends one value, one value. (Lamport, Fast Paxos, 2006, for the two kinds.)
+"""
+
+from __future__ import annotations
+
+from polity_cli.core.record import Record
+
+CLASSIC = 0
+FAST = 1
+
+ID_BYTES = 8
+"""Length of every random id: proposer, claim, voter, polity."""
+
+MAX_ROUND = 2**62
+"""The highest round a message may name; SQLite's and msgpack's integers still hold its successor."""
+
+MAX_JUMP = 2**32
+"""How far a message may raise a voter's round at once, so that no single message can use the rounds up."""
+
+
+class Ballot(Record):
+    """`round` counts from 0; `proposer` is the id of an attempt; `kind` is CLASSIC or FAST."""
+
+    round: int
+    proposer: bytes
+    kind: int = CLASSIC
+
+    @property
+    def is_fast(self) -> bool:
+        return self.kind == FAST
+
+    @property
+    def fast(self) -> Ballot:
+        """The fast ballot that follows this one at once."""
+        return Ballot(self.round, self.proposer, FAST)
+
+    def __str__(self) -> str:
+        if self == ZERO:
+            return "0"
+        return f"{self.round}.{self.proposer.hex()[:6]}{'/fast' if self.is_fast else ''}"
+
+
+ZERO = Ballot(0, b"")

@@ -1,0 +1,247 @@
+"""Messages to bytes and back: msgpack, versioned, every field checked, every size known.
+
+A message is one msgpack array, `[version, kind, field, field, ...]`, which delimits itself: Serf adds a new
+line to what a hook reads. Whatever is not exactly such an array raises `Garbled` and touches nothing.
+An electorate's record has an encoding of its own, with a digest that names it, and travels in pages.
+
+Sizes in bytes, from what Serf carries with a margin: a query 850, a response 900, a user event 450.
+"""
+
+from __future__ import annotations
+
+import msgpack
+
+from polity_cli.core import messages as m
+from polity_cli.core.ballot import CLASSIC, FAST, ID_BYTES, MAX_ROUND, Ballot
+from polity_cli.core.electorate import Electorate, Enrolled, Roll
+from polity_cli.core.quorum import QuorumRule
+from polity_cli.core.tenure import MAX_NODE_BYTES, MAX_ROLE_BYTES, MAX_TERM, Tenure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSION = 1
+QUERY_BYTES = 850
+RESPONSE_BYTES = 900
+EVENT_BYTES = 450
+PAGE_BYTES = 700
+MAX_PAGES = 64
+MAX_VOTERS = 255
+DIGEST_BYTES = 16
+
+
+class Garbled(ValueError):
+    """The bytes are no message of this version; the text says what is wrong with them."""
+
+
+class FutureVersion(Garbled):
+    """The bytes are a message of a version this program does not speak."""
+
+
+def _whole(value: object, most: int) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise Garbled(f"a number from 0 to {most} was expected")
+    return value
+
+
+def _bytes(value: object, *sizes: int) -> bytes:
+    if type(value) is not bytes or len(value) not in sizes:
+        raise Garbled(f"{' or '.join(map(str, sizes))} bytes were expected")
+    return value
+
+
+def _text(value: object, most: int) -> str:
+    if type(value) is not str or len(value.encode()) > most:
+        raise Garbled(f"a text of at most {most} bytes was expected")
+    return value
+
+
+def _array(value: object, *sizes: int) -> list[object]:
+    if type(value) is not list or (sizes and len(value) not in sizes):
+        raise Garbled("an array of another length was expected")
+    return value
+
+
+def _id(value: object) -> bytes:
+    return _bytes(value, ID_BYTES)
+
+
+def _id_or_none(value: object) -> bytes:
+    return _bytes(value, 0, ID_BYTES)
+
+
+def _digest(value: object) -> bytes:
+    return _bytes(value, 0, DIGEST_BYTES)
+
+
+def _epoch(value: object) -> int:
+    return _whole(value, 2**32)
+
+
+def _small(value: object) -> int:
+    return _whole(value, 255)
+
+
+def _role(value: object) -> str:
+    return _text(value, MAX_ROLE_BYTES)
+
+
+def _flag(value: object) -> bool:
+    if type(value) is not bool:
+        raise Garbled("true or false was expected")
+    return value
+
+
+def _page(value: object) -> bytes:
+    if type(value) is not bytes or len(value) > PAGE_BYTES:
+        raise Garbled(f"at most {PAGE_BYTES} bytes were expected")
+    return value
+
+
+def _ballot(value: object) -> Ballot:
+    number, proposer, kind = _array(value, 3)
+    if kind not in (CLASSIC, FAST):
+        raise Garbled("a ballot is classic or fast")
+    return Ballot(_whole(number, MAX_ROUND), _id_or_none(proposer), _whole(kind, FAST))
+
+
+def _tenure(value: object) -> Tenure:
+    term, holder, claim, after = _array(value, 4)
+    who = None if holder is None else _text(holder, MAX_NODE_BYTES)
+    return Tenure(_whole(term, MAX_TERM), who, _id_or_none(claim), _id_or_none(after))
+
+
+def _roles(value: object) -> tuple[str, ...]:
+    return tuple(_role(role) for role in _array(value))
+
+
+_ROLE_HEAD = (_id, _id_or_none, _epoch, _role)
+_REPLY_HEAD = (_id, _id, _id_or_none, _epoch)
+
+_SHAPES: dict[int, tuple[type, tuple[Callable[[object], object], ...]]] = {
+    1: (m.Read, _ROLE_HEAD),
+    2: (m.Prepare, (*_ROLE_HEAD, _ballot)),
+    3: (m.Accept, (*_ROLE_HEAD, _ballot, _tenure)),
+    4: (m.Stand, (*_ROLE_HEAD, _ballot, _tenure, _tenure, _ballot)),
+    5: (m.Announce, (_id_or_none, _epoch, _role, _ballot, _tenure)),
+    6: (m.Offer, (_id, _digest, _small, _small, _page, _flag)),
+    7: (m.Fetch, (_id, _digest, _small)),
+    8: (m.ListRoles, (_id, _id_or_none, _epoch, _role)),
+    33: (m.State, (*_REPLY_HEAD, _ballot, _ballot, _tenure, _ballot, _tenure)),
+    34: (m.Refusal, (*_REPLY_HEAD, _digest, _small)),
+    35: (m.Page, (*_REPLY_HEAD, _digest, _small, _small, _page)),
+    36: (m.Holding, (*_REPLY_HEAD, _digest, _flag)),
+    37: (m.RoleList, (*_REPLY_HEAD, _roles, _flag)),
+}
+_KINDS = {shape: kind for kind, (shape, _) in _SHAPES.items()}
+_FIRST_REPLY = 33
+
+
+def encode(message: m.Message | m.Reply) -> bytes:
+    """The bytes of a message or a reply; a reply's kind is 33 or above."""
+    data: bytes = msgpack.packb([VERSION, _KINDS[type(message)], *message])
+    limit = EVENT_BYTES if isinstance(message, m.Announce) else QUERY_BYTES
+    if _KINDS[type(message)] >= _FIRST_REPLY:
+        limit = RESPONSE_BYTES
+    if len(data) > limit:
+        raise ValueError(f"{len(data)} bytes, {limit} at most: {m.describe(message)}")
+    return data
+
+
+def decode_message(data: bytes) -> m.Message:
+    """The query or announcement in these bytes; raises Garbled."""
+    kind, message = _decode(data)
+    if kind >= _FIRST_REPLY:
+        raise Garbled("a reply came where a query was expected")
+    return message  # type: ignore[return-value]
+
+
+def decode_reply(data: bytes) -> m.Reply:
+    """The reply in these bytes; raises Garbled."""
+    kind, message = _decode(data)
+    if kind < _FIRST_REPLY:
+        raise Garbled("a query came where a reply was expected")
+    return message  # type: ignore[return-value]
+
+
+def _decode(data: bytes) -> tuple[int, object]:
+    fields = _array(_unpack(data))
+    if len(fields) < 2:
+        raise Garbled("not a message of polity")
+    version, kind, *values = fields
+    if version != VERSION:
+        if type(version) is int and version > VERSION:
+            raise FutureVersion(f"a message of version {version}; this program speaks version {VERSION}")
+        raise Garbled("not a message of polity")
+    if type(kind) is not int or kind not in _SHAPES:
+        raise Garbled("a message of a kind unknown here")
+    shape, checks = _SHAPES[kind]
+    if len(values) != len(checks):
+        raise Garbled(f"{shape.__name__} has {len(checks)} fields, not {len(values)}")
+    try:
+        return kind, shape(*(check(value) for check, value in zip(checks, values, strict=True)))
+    except UnicodeEncodeError:
+        raise Garbled("a text that is not UTF-8") from None
+
+
+def _unpack(data: bytes, most: int = 2 * RESPONSE_BYTES) -> object:
+    """Exactly one msgpack value, and at most the new line Serf adds."""
+    if len(data) > most:
+        raise Garbled(f"{len(data)} bytes are too many for a message")
+    unpacker = msgpack.Unpacker(max_buffer_size=most, use_list=True, raw=False, strict_map_key=False)
+    unpacker.feed(data)
+    try:
+        value = unpacker.unpack()
+    # What msgpack raises for bytes that are no msgpack is a family without a common base.
+    except Exception as error:  # noqa: BLE001
+        raise Garbled(f"not msgpack ({type(error).__name__})") from None
+    if data[unpacker.tell() :] not in (b"", b"\n"):
+        raise Garbled("something follows the message")
+    return value
+
+
+def encode_record(record: Electorate) -> bytes:
+    """The one encoding of an electorate's record: equal records have equal bytes."""
+    rolls = [
+        [[[e.voter, e.node] for e in roll.voters], roll.rule.millionths, roll.rule.min_votes]
+        for roll in record.rolls
+    ]
+    data: bytes = msgpack.packb([VERSION, record.polity, record.epoch, rolls])
+    return data
+
+
+def decode_record(data: bytes) -> Electorate:
+    """The record in these bytes; raises Garbled, also for voters twice or out of order."""
+    version, polity, epoch, rolls = _array(_unpack(data, MAX_PAGES * PAGE_BYTES), 4)
+    if version != VERSION:
+        raise FutureVersion(f"an electorate's record of version {version!r}")
+    decoded = tuple(_roll(roll) for roll in _array(rolls, 1, 2))
+    return Electorate(_id(polity), _epoch(epoch), decoded)
+
+
+def _roll(value: object) -> Roll:
+    voters, millionths, min_votes = _array(value, 3)
+    enrolled = []
+    for entry in _array(voters):
+        voter, node = _array(entry, 2)
+        enrolled.append(Enrolled(_id(voter), _text(node, MAX_NODE_BYTES)))
+    if (
+        not enrolled
+        or len(enrolled) > MAX_VOTERS
+        or sorted({e.voter for e in enrolled}) != [e.voter for e in enrolled]
+    ):
+        raise Garbled("an electorate lists 1 to 255 voters, each once, in order")
+    return Roll(tuple(enrolled), QuorumRule(_whole(millionths, 1_000_000), _small(min_votes)))
+
+
+def digest(record: bytes) -> bytes:
+    """The name of an encoded record: the first 16 bytes of its SHA-256."""
+    import hashlib  # costs more than the rest of this room, and only foundings and changes need it
+
+    return hashlib.sha256(record).digest()[:DIGEST_BYTES]
+
+
+def pages(record: bytes) -> list[bytes]:
+    """An encoded record in pieces that fit a message."""
+    return [record[at : at + PAGE_BYTES] for at in range(0, len(record), PAGE_BYTES)]
