@@ -43,7 +43,14 @@ class BadInput(PolityError, ValueError):
 
 
 class LostElection(PolityError):
+    """Another node holds the role: `holder`, in the term `term`."""
+
     exit_code = 3
+
+    def __init__(self, message: str, *, holder: str, term: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.holder = holder
+        self.term = term
 
 
 class GuardFailed(PolityError):

@@ -234,7 +234,7 @@ def wake(c: Candidacy, now_s: float, draws: Draws, alive: Collection[bytes] | No
         return _accept(c, now_s, draws)
     if c.asks >= c.pace.asks and c.phase is not Phase.LOOK:
         return _yield(c, now_s, draws)
-    return Move(c._replace(asks=c.asks + 1, wake_at_s=now_s + c.pace.ask_again_s), _message(c))
+    return Move(c._replace(asks=c.asks + 1, wake_at_s=now_s + c.pace.ask_again_s), message(c))
 
 
 def notice(c: Candidacy, now_s: float, draws: Draws) -> Move:
@@ -250,7 +250,7 @@ def give_up(c: Candidacy) -> Move:
     return _done(c, Verdict.UNKNOWN if live else Verdict.NO_QUORUM, None, may_take_effect=live)
 
 
-def _message(c: Candidacy) -> RoleQuery:
+def message(c: Candidacy) -> RoleQuery:
     """The message of the phase; asking again sends it unchanged."""
     head = (c.attempt, c.electorate.polity, c.electorate.epoch, c.order.role)
     match c.phase:
@@ -270,7 +270,7 @@ def _enter(c: Candidacy, phase: Phase, now_s: float) -> Move:
     c = c._replace(
         phase=phase, states=(), asks=1, round_trips=c.round_trips + 1, wake_at_s=now_s + c.pace.ask_again_s
     )
-    return Move(c, _message(c))
+    return Move(c, message(c))
 
 
 def _look(c: Candidacy, now_s: float, draws: Draws) -> Move:

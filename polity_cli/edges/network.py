@@ -1,0 +1,188 @@
+"""The port through which operations reach the voters, and its one real form: Serf queries.
+
+A network is lossy and promises nothing. `ask` sends a message to all voters, `listen` gives back whatever
+answers come, in any order, late, doubled or not at all; asking again is asking the same message once more.
+How a message travels is the network's own business: one that sent it by two roads would feed the answers
+of both to `listen`, and the first to arrive would count.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from time import monotonic, sleep
+
+from polity_cli.core.messages import Announce
+from polity_cli.core.record import Record
+from polity_cli.edges import wire
+from polity_cli.edges.serf_types import Done, QueryRecord, Response, StreamClosed, StreamOverflow, UserEvent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from polity_cli.core.messages import Query, Reply
+    from polity_cli.edges.serf_rpc import SerfClient
+    from polity_cli.edges.serf_stream import Stream
+    from polity_cli.edges.serf_types import Event
+
+    class Network(Protocol):
+        """What operations need of the world; `SerfNetwork` and the simulator's are two."""
+
+        strange: int
+
+        def ask(self, message: Query, *, again: bool) -> None:
+            """Send a message to all voters. `again` says that it was sent before."""
+
+        def listen(self, timeout_s: float) -> Heard | Announce | None:
+            """The next reply or announcement, waiting up to timeout_s; None if there is none."""
+
+        def announce(self, news: Announce) -> None:
+            """Tell everybody of a chosen tenure."""
+
+        def members(self) -> tuple[Node, ...]:
+            """The nodes that the failure detector knows; a hint."""
+
+
+class Heard(Record):
+    """A reply, and the node that the network says it came from."""
+
+    node: str
+    reply: Reply
+
+
+class Node(Record):
+    """`status` in Serf's words: alive, leaving, left, failed. `votes`: it carries the voters' tag."""
+
+    name: str
+    status: str
+    votes: bool
+
+
+VOTER_TAG = "voter"
+
+# Serf forgets a query after this; answers are worth waiting for about a second.
+QUERY_LIFETIME_S = 5.0
+
+# Answers of a repeated question travel through this many other nodes as well: with 20 % of packets lost,
+# 59 of 60 queries then reach a majority of five voters instead of 55.
+RELAY_FACTOR = 2
+
+_LOCK_PATIENCE_S = 0.05
+
+
+class SerfNetwork:
+    """Voters reached by queries of the local agent. Not to be shared between threads."""
+
+    def __init__(self, serf: SerfClient, namespace: str) -> None:
+        self._serf = serf
+        self._namespace = namespace
+        self._queries: list[Stream[QueryRecord]] = []
+        self._events: Stream[Event] = serf.stream(f"user:{namespace}")
+        self._lock = _AgentLock(serf.addr)
+        self.strange = 0
+
+    def __enter__(self) -> SerfNetwork:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening. Queries under way go on in Serf until their time is over, which does no harm."""
+        self._lock.close()
+        for query in self._queries:
+            query.stop()
+        self._events.stop()
+
+    def ask(self, message: Query, *, again: bool) -> None:
+        """Send a message as a new query; Serf itself never repairs a lost one."""
+        with self._lock:
+            query = self._serf.query(
+                self._namespace,
+                wire.encode(message),
+                relay_factor=RELAY_FACTOR if again else 0,
+                timeout_s=QUERY_LIFETIME_S,
+            )
+        self._queries.append(query)
+
+    def listen(self, timeout_s: float) -> Heard | Announce | None:
+        """The next answer of any query asked here, or an announcement; what cannot be read is counted."""
+        deadline = monotonic() + timeout_s
+        while True:
+            streams: list[Stream[Event] | Stream[QueryRecord]] = [self._events, *self._queries]
+            ready = self._serf.wait_any(streams, max(0.0, deadline - monotonic()))
+            if ready is None:
+                return None
+            try:
+                record = ready.next(0)
+            except StreamOverflow:
+                continue
+            except StreamClosed:
+                self._queries = [query for query in self._queries if query is not ready]
+                continue
+            try:
+                match record:
+                    case Response(node=node, payload=payload):
+                        return Heard(node, wire.decode_reply(payload))
+                    case UserEvent(name=self._namespace, payload=payload):
+                        news = wire.decode_message(payload)
+                        if isinstance(news, Announce):
+                            return news
+                    case Done():
+                        self._queries = [query for query in self._queries if query is not ready]
+            except wire.Garbled:
+                self.strange += 1
+
+    def announce(self, news: Announce) -> None:
+        """Send a user event, which Serf gossips to every node."""
+        self._serf.event(self._namespace, wire.encode(news))
+
+    def members(self) -> tuple[Node, ...]:
+        """All nodes that the local agent knows."""
+        return tuple(
+            Node(member.name, member.status, member.tags.get(self._namespace) == VOTER_TAG)
+            for member in self._serf.members()
+        )
+
+
+class _AgentLock:
+    """One query at a time is given to an agent, by all processes of this machine.
+
+    Two that arrive at the same moment may get one Lamport time, and all answers to one of them are lost.
+    Only a courtesy: without it, or after a short wait, the query goes out all the same and asking again
+    mends what is lost.
+    """
+
+    def __init__(self, addr: str) -> None:
+        name = "".join(c if c.isalnum() else "-" for c in addr)
+        path = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"polity-query-{name}.lock")
+        self._fd: int | None = None
+        for flags in (os.O_RDONLY, os.O_RDONLY | os.O_CREAT):
+            try:
+                self._fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+                break
+            except OSError:
+                continue
+
+    def __enter__(self) -> None:
+        if self._fd is None:
+            return
+        deadline = monotonic() + _LOCK_PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if monotonic() >= deadline:
+                    return
+                sleep(0.001)
+
+    def __exit__(self, *error: object) -> None:
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None

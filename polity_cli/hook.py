@@ -1,0 +1,83 @@
+"""`polity-hook`: the voter that Serf starts for each query and each announcement.
+
+Serf gives the payload on stdin and takes everything on stdout *and* stderr for the answer, so both are
+pointed at nothing before anything else can happen, and the answer is written at the end, once, to the
+kept descriptor. No answer is no vote: whatever goes wrong goes to the log, and nobody is told a thing.
+Serf runs its handlers one after the other; this never talks to the cluster and waits for nothing but the
+ledger.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def main() -> None:
+    """Answer the event that Serf describes in the environment; ends the process."""
+    answer_fd = os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    code = 0
+    try:
+        reply = _reply_to_event()
+        if reply is not None:
+            os.write(answer_fd, reply)
+    except BaseException as error:  # noqa: BLE001 - the last frame: say it, never print it
+        _log(f"{type(error).__name__}: {error}")
+        code = 1
+    # Not sys.exit: closing the ledger would checkpoint it, and its log is safe on the disk as it is.
+    os._exit(code)
+
+
+def _reply_to_event() -> bytes | None:
+    from polity_cli.settings import load_for_hook
+
+    state_dir, namespace = load_for_hook()
+    kind = os.environ.get("SERF_EVENT", "")
+    name = os.environ.get({"query": "SERF_QUERY_NAME", "user": "SERF_USER_EVENT"}.get(kind, ""), "")
+    node = os.environ.get("SERF_SELF_NAME", "")
+    if name != namespace or not node:
+        if not kind:
+            raise RuntimeError("this is an event handler for serf agent; see `polity serf-config`")
+        return None
+    from polity_cli.booth import answer
+    from polity_cli.edges import wire
+    from polity_cli.edges.ledger import Ledger, ledger_path
+
+    data = _read_stdin(2 * wire.QUERY_BYTES)
+    ledger = Ledger.open(ledger_path(state_dir, namespace, node), node)
+    assert ledger is not None
+    return answer(ledger, data)
+
+
+def _read_stdin(most: int) -> bytes:
+    data = b""
+    while len(data) <= most:
+        piece = os.read(0, most + 1 - len(data))
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def _log(text: str) -> None:
+    """To the file POLITY_HOOK_LOG names, else to syslog; never raises."""
+    try:
+        path = os.environ.get("POLITY_HOOK_LOG")
+        if path:
+            import time
+
+            with open(path, "a", encoding="utf-8", errors="replace") as file:
+                file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} polity-hook: {text}\n")
+        else:
+            import syslog
+
+            syslog.openlog("polity-hook", 0, syslog.LOG_DAEMON)
+            syslog.syslog(syslog.LOG_ERR, text)
+    except Exception:  # noqa: BLE001 - there is nowhere left to tell it
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,399 @@
+"""One user's access to a polity through the local Serf agent: every operation, each with its whole story.
+
+A session finds out what an operation needs (the node's name, the electorate, what this node's own ledger
+remembers), runs it, and turns outcomes into errors that an operator can act on. It waits where it is
+called; `Polity` puts it behind futures, the commands behind exit codes.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+from polity_cli.conduct import Conductor
+from polity_cli.core import founding
+from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
+from polity_cli.core.messages import NO_POLITY
+from polity_cli.core.quorum import SimpleMajority
+from polity_cli.core.record import Record
+from polity_cli.core.tenure import check_role
+from polity_cli.edges import wire
+from polity_cli.edges.ledger import Ledger, ledger_path
+from polity_cli.edges.network import SerfNetwork
+from polity_cli.errors import (
+    BadInput,
+    FoundingRefused,
+    GuardFailed,
+    LostElection,
+    NoQuorum,
+    NotFounded,
+    OutcomeUnknown,
+    PolityError,
+    RoleUnfilled,
+    SerfProtocolError,
+    Unfit,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polity_cli.conduct import Watch
+    from polity_cli.core.electorate import Electorate
+    from polity_cli.core.quorum import QuorumRule
+    from polity_cli.core.tenure import Tenure
+    from polity_cli.edges.network import Node
+    from polity_cli.edges.serf_rpc import SerfClient
+
+DEFAULT_TIMEOUT_S = 15.0
+
+
+class Enrolment(Record):
+    """A node that is enrolled, or that answers as a voter without being so; ids in hex.
+
+    `status` is Serf's word for the node, or "unknown"; `answers` says if its voter answered just now.
+    """
+
+    node: str
+    voter: str
+    status: str
+    enrolled: bool
+    answers: bool
+
+
+class Assembly(Record):
+    """The electorate as it is, and how it does."""
+
+    electorate: Electorate
+    quorum: int
+    population: int
+    may_fail: int
+    voters: tuple[Enrolment, ...]
+
+
+class Session:
+    """Operations of one node's user. Not to be shared between threads; close it, or use `with`.
+
+    Every operation raises BadInput for names and limits that cannot be used, SerfError if the agent fails,
+    Unfit if this node or the electorate does not allow it, and NoQuorum if too few voters answer.
+    """
+
+    def __init__(
+        self,
+        serf: SerfClient,
+        *,
+        namespace: str,
+        state_dir: str,
+        watch: Watch = lambda event: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.namespace = namespace
+        self.node = node_name(serf)
+        self._network = SerfNetwork(serf, namespace)
+        self._conductor = Conductor(self._network, watch=watch, should_stop=should_stop)
+        self._electorate: Electorate | None = None
+        path = ledger_path(state_dir, namespace, self.node)
+        readable = os.access(path, os.R_OK | os.W_OK)
+        # Somebody else's ledger is no obstacle: it only saves round trips here.
+        self.ledger = Ledger.open(path, self.node, create=False) if readable else None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._network.close()
+        if self.ledger is not None:
+            self.ledger.close()
+
+    @property
+    def strange_answers(self) -> int:
+        """Answers that could not be read so far: garbage, or of another version of polity."""
+        return self._network.strange
+
+    def elect(
+        self,
+        role: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        patient: bool = False,
+        quorum_func: Callable[[int], int] | None = None,
+    ) -> Outcome:
+        """Stand for `role` with this node as candidate; founds the polity first where there is none.
+
+        The verdict is WON, HELD, LOST, NO_QUORUM or UNKNOWN. `quorum_func` may ask for more votes than the
+        electorate's rule.
+        """
+        return self._run(Purpose.ELECT, role, timeout_s, patient, quorum_func=quorum_func, found=True)
+
+    def recall(
+        self,
+        role: str,
+        *,
+        holder: str | None = None,
+        term: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        patient: bool = False,
+    ) -> Outcome:
+        """Empty `role`, only if `holder` holds it and only in `term`, where given.
+
+        The verdict is RECALLED, VACANT, GUARD, NO_QUORUM or UNKNOWN.
+        """
+        return self._run(Purpose.RECALL, role, timeout_s, patient, holder=holder, term=term)
+
+    def who(self, role: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, patient: bool = False) -> Outcome:
+        """The tenure of `role`, decided by a quorum. The verdict is ANSWER or NO_QUORUM."""
+        return self._run(Purpose.QUERY, role, timeout_s, patient)
+
+    def remembered(self, role: str) -> Tenure:
+        """What this node's ledger knows of `role`; it may be old. Raises Unfit where there is no ledger."""
+        register = self._own_ledger().register(check_role(role))
+        if register.accepted.is_fast or register.confirmed_ballot > register.accepted:
+            return register.confirmed
+        return register.tenure
+
+    def roles(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[str, ...]:
+        """Every role that was ever decided, in byte order."""
+        deadline = monotonic() + timeout_s
+        electorate = self.electorate(timeout_s=timeout_s)
+        return self._conductor.list_roles(electorate, timeout_s=_left(deadline))
+
+    def remembered_roles(self) -> tuple[str, ...]:
+        """Every role this node's ledger has any trace of."""
+        return tuple(role for role in self._own_ledger().roles(limit=-1) if role)
+
+    def electorate(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Electorate:
+        """The electorate's record; raises NotFounded where nobody knows of one."""
+        found = self._known_electorate(timeout_s)
+        if found is None:
+            raise NotFounded(
+                "nobody has founded a polity here",
+                hint="found it with `polity found`; the first `polity elect ROLE` does so too",
+            )
+        return found
+
+    def found(
+        self,
+        *,
+        expect: int | None = None,
+        rule: QuorumRule = SimpleMajority,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> tuple[Electorate, bool]:
+        """Found the polity with all members that carry the voters' tag; False if it was founded already.
+
+        At least `expect` voters are wanted (the rule's minimum by default). Raises FoundingRefused naming
+        who is missing or in the way, OutcomeUnknown if it may be founded all the same.
+        """
+        deadline = monotonic() + timeout_s
+        try:
+            known = self._known_electorate(timeout_s)
+        except NoQuorum:
+            known = None  # The founding itself names who does not answer.
+        if known is not None:
+            return known, False
+        members = self._network.members()
+        callees = [node for node in members if node.votes and node.status in ("alive", "failed", "leaving")]
+        expected = rule.min_votes if expect is None else expect
+        if len(callees) < max(1, expected):
+            names = ", ".join(node.name for node in callees) or "none"
+            raise FoundingRefused(
+                f"a polity of {expected} voters or more is wanted, Serf shows {len(callees)}: {names}",
+                hint=f"a voter's node carries the tag {self.namespace}=voter (see `polity serf-config`); "
+                "for fewer voters ask with --expect and --min-votes",
+            )
+        outcome = self._conductor.found(
+            [node.name for node in callees],
+            self._conductor.draws.id(),
+            rule,
+            timeout_s=_left(deadline),
+        )
+        return self._after_founding(outcome, {node.name: node for node in callees}, deadline)
+
+    def assembly(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Assembly:
+        """The electorate, what Serf says of each voter's node, and who answers as a voter at present."""
+        deadline = monotonic() + timeout_s
+        electorate = self.electorate(timeout_s=timeout_s)
+        status = {node.name: node.status for node in self._network.members()}
+        wanted = {e.node for e in electorate.voters if status.get(e.node) == "alive"}
+        wanted |= {node.name for node in self._network.members() if node.votes and node.status == "alive"}
+        present = self._conductor.roll_call(timeout_s=_left(deadline), enough=wanted.issubset)
+        voters = [
+            Enrolment(
+                e.node,
+                e.voter.hex(),
+                status.get(e.node, "unknown"),
+                True,
+                e.node in present and present[e.node].voter == e.voter,
+            )
+            for e in electorate.voters
+        ]
+        voters += [
+            Enrolment(node, page.voter.hex(), status.get(node, "unknown"), False, True)
+            for node, page in sorted(present.items())
+            if electorate.node_of(page.voter) != node
+        ]
+        roll = electorate.current
+        return Assembly(electorate, roll.q, roll.n, roll.n - roll.q, tuple(voters))
+
+    def members(self) -> tuple[Node, ...]:
+        """The nodes Serf knows."""
+        return self._network.members()
+
+    def _own_ledger(self) -> Ledger:
+        if self.ledger is None:
+            raise Unfit(
+                f"{self.node} has no ledger that this user can read",
+                hint="this node is no voter, or another --state-dir (POLITY_STATE_DIR) holds its ledger; "
+                "ask the cluster without --cached",
+            )
+        return self.ledger
+
+    def _known_electorate(self, timeout_s: float) -> Electorate | None:
+        if self._electorate is None and self.ledger is not None:
+            me = self.ledger.me()
+            data = self.ledger.record(me.digest) if me.polity != NO_POLITY else None
+            self._electorate = wire.decode_record(data) if data else None
+        if self._electorate is None:
+            self._electorate = self._conductor.learn_electorate(timeout_s=timeout_s)
+        return self._electorate
+
+    def _run(
+        self,
+        purpose: Purpose,
+        role: str,
+        timeout_s: float,
+        patient: bool,
+        *,
+        holder: str | None = None,
+        term: int | None = None,
+        quorum_func: Callable[[int], int] | None = None,
+        found: bool = False,
+    ) -> Outcome:
+        check_role(role)
+        deadline = monotonic() + timeout_s
+        electorate = self._known_electorate(timeout_s) if found else self.electorate(timeout_s=timeout_s)
+        if electorate is None:
+            electorate, _ = self.found(timeout_s=_left(deadline))
+        population = electorate.current.n
+        at_least = 0 if quorum_func is None else quorum_func(population)
+        if at_least > population:
+            raise BadInput(
+                f"the quorum function asks for {at_least} of {population} votes",
+                hint="it may ask for more votes than the electorate's rule, but not for more than there are",
+            )
+        order = Order(
+            purpose=purpose,
+            role=role,
+            node=self.node,
+            claim=self._conductor.draws.id(),
+            holder=holder,
+            term=term,
+            at_least=at_least,
+            patient=patient,
+        )
+        local = None if self.ledger is None else self.ledger.register(role)
+        return self._conductor.run(order, electorate, local=local, timeout_s=_left(deadline))
+
+    def _after_founding(
+        self, outcome: founding.Outcome, callees: dict[str, Node], deadline: float
+    ) -> tuple[Electorate, bool]:
+        def say(names: tuple[str, ...]) -> str:
+            return ", ".join(f"{n} ({callees[n].status})" if n in callees else n for n in names)
+
+        match outcome.verdict:
+            case founding.Verdict.FOUNDED:
+                assert outcome.record is not None
+                self._electorate = outcome.record
+                return outcome.record, True
+            case founding.Verdict.ALREADY:
+                known = self._known_electorate(_left(deadline))
+                if known is None:
+                    raise NoQuorum("a founded polity answered and then fell silent", hint="try again")
+                return known, False
+            case founding.Verdict.UNKNOWN:
+                raise OutcomeUnknown(
+                    f"the polity may be founded or not: no acceptance seen from {say(outcome.missing)}",
+                    hint="run `polity found` again: it completes this founding or finds it completed",
+                )
+            case founding.Verdict.CLONED:
+                raise FoundingRefused(
+                    f"these nodes have one and the same voter id: {', '.join(outcome.missing)}",
+                    hint="one ledger was copied; move the copy's ledger away, then found again",
+                )
+            case founding.Verdict.CLASH if outcome.other is None:
+                raise FoundingRefused(
+                    "another founding is under way and did not end in time",
+                    hint="wait for it, or run `polity found` again",
+                )
+            case founding.Verdict.CLASH:
+                theirs = ", ".join(e.node for e in outcome.other.voters) if outcome.other else ""
+                raise FoundingRefused(
+                    f"a founding with other voters may have been completed: {theirs}; "
+                    f"this one wants {', '.join(outcome.mine)}",
+                    hint="bring all of them into this cluster and found again, or move the ledgers of the "
+                    "nodes that are in the way",
+                )
+            case _:
+                raise FoundingRefused(
+                    f"no answer to the roll call from {say(outcome.missing)}; all {len(outcome.mine)} nodes "
+                    "with the voters' tag must answer",
+                    hint="start the voter there (`polity doctor` on that node tells what it lacks); a node "
+                    f"that is not to vote must not carry the tag {self.namespace}=voter; one that is gone for "
+                    "good is removed with `serf force-leave -prune NODE`",
+                )
+
+
+def node_name(serf: SerfClient) -> str:
+    """The name of the node whose agent this is."""
+    name = serf.stats().get("agent", {}).get("name")
+    if not name:
+        raise SerfProtocolError("the agent does not tell its node's name")
+    return name
+
+
+def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorate) -> PolityError | None:
+    """The error that tells this outcome of an operation on a role; None where it is a plain yes."""
+    purpose, role = order
+    tenure = outcome.tenure
+    silent = ", ".join(outcome.silent)
+    match outcome.verdict:
+        case Verdict.LOST:
+            assert tenure is not None
+            assert tenure.holder is not None
+            return LostElection(
+                f"{tenure.holder} holds {role!r} (term {tenure.term})",
+                holder=tenure.holder,
+                term=tenure.term,
+                hint=f"nothing to do if that is as it should be; `polity recall {role!r}` empties the role",
+            )
+        case Verdict.GUARD:
+            assert tenure is not None
+            return GuardFailed(
+                f"{role!r} is held by {tenure.holder} in term {tenure.term}, so nothing was recalled",
+                hint="the holder or the term is not the one you named",
+            )
+        case Verdict.VACANT:
+            return RoleUnfilled(f"nobody holds {role!r}", hint=f"`polity elect {role!r}` fills it")
+        case Verdict.NO_QUORUM:
+            return NoQuorum(
+                f"no quorum for {role!r}: {outcome.required} of {outcome.population} voters are needed"
+                + (f"; no answer from {silent}" if silent else ""),
+                hint="nothing of this can take effect later, so try again freely; see `polity voters`",
+            )
+        case Verdict.UNKNOWN:
+            doing = "candidacy" if purpose is Purpose.ELECT else "recall"
+            why = f"; no answer from {silent}" if silent else ""
+            if tenure is not None:
+                why = f"; the role has gone on to term {tenure.term} since"
+            return OutcomeUnknown(
+                f"it is not known whether the {doing} for {role!r} took effect{why}",
+                hint=f"it is on record with some voters: whoever asks next with a quorum completes it or "
+                f"discards it. Ask `polity who {role!r}` once {electorate.current.q} voters answer",
+            )
+    return None
+
+
+def _left(deadline: float) -> float:
+    return max(0.001, deadline - monotonic())

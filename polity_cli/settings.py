@@ -1,0 +1,151 @@
+"""Where things are: the local agent, this node's memory, the namespace. Flags beat environment beats file.
+
+Read by the hook for each query, so the configuration file is parsed only where the environment leaves
+something open, and then with what the standard library has.
+"""
+
+from __future__ import annotations
+
+import os
+
+from polity_cli.core.record import Record
+from polity_cli.errors import BadConfiguration, BadInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_RPC_ADDR = "127.0.0.1:7373"
+DEFAULT_NAMESPACE = "polity"
+
+# The names in the configuration file, and the environment variable that beats each.
+_VARIABLES = {
+    "rpc_addr": "SERF_RPC_ADDR",
+    "rpc_auth_file": "",
+    "state_dir": "POLITY_STATE_DIR",
+    "namespace": "POLITY_NAMESPACE",
+}
+_NAMESPACE_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+
+class Settings(Record):
+    """`rpc_auth` is the token itself or None; `config` the file that was read, or None."""
+
+    rpc_addr: str
+    rpc_auth: str | None
+    state_dir: str
+    namespace: str
+    config: str | None
+
+
+def load(
+    *,
+    rpc_addr: str | None = None,
+    rpc_auth_file: str | None = None,
+    state_dir: str | None = None,
+    namespace: str | None = None,
+    config: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Settle every setting from flags, environment, file and defaults. Raises BadConfiguration, BadInput."""
+    flags = {
+        "rpc_addr": rpc_addr,
+        "rpc_auth_file": rpc_auth_file,
+        "state_dir": state_dir,
+        "namespace": namespace,
+    }
+    given = {
+        key: flags[key] or (environ.get(variable) if variable else None)
+        for key, variable in _VARIABLES.items()
+    }
+    path, from_file = _read_file(config, environ)
+    given = {key: value or from_file.get(key) for key, value in given.items()}
+    name = given["namespace"] or DEFAULT_NAMESPACE
+    return Settings(
+        rpc_addr=given["rpc_addr"] or DEFAULT_RPC_ADDR,
+        rpc_auth=_token(flags["rpc_auth_file"], from_file.get("rpc_auth_file"), environ),
+        state_dir=given["state_dir"] or _default_state_dir(environ),
+        namespace=check_namespace(name),
+        config=path,
+    )
+
+
+def load_for_hook(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """State directory and namespace: all the hook needs, without a file where the environment has both."""
+    state_dir, namespace = environ.get("POLITY_STATE_DIR"), environ.get("POLITY_NAMESPACE")
+    if not state_dir or not namespace:
+        _, from_file = _read_file(None, environ)
+        state_dir = state_dir or from_file.get("state_dir") or _default_state_dir(environ)
+        namespace = namespace or from_file.get("namespace") or DEFAULT_NAMESPACE
+    return state_dir, check_namespace(namespace)
+
+
+def check_namespace(name: str) -> str:
+    """Return a usable namespace unchanged; it becomes the name of a query, of an event and of a tag."""
+    if not 1 <= len(name) <= 32 or not _NAMESPACE_LETTERS.issuperset(name):
+        raise BadInput(
+            f"the namespace {name!r} cannot be used",
+            hint="1 to 32 letters, digits, '-', '_' or '.', the same on every node",
+        )
+    return name
+
+
+def _default_state_dir(environ: Mapping[str, str]) -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/polity"
+    return os.path.join(environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "polity")
+
+
+def _default_config(environ: Mapping[str, str]) -> str | None:
+    home = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    for path in ("/etc/polity/polity.toml", os.path.join(home, "polity", "polity.toml")):
+        if os.path.exists(path):
+            return path
+    return None
+
+
+def _read_file(config: str | None, environ: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
+    path = config or environ.get("POLITY_CONFIG") or _default_config(environ)
+    if path is None:
+        return None, {}
+    import tomllib  # only where there is a file: the hook counts its milliseconds
+
+    try:
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+    except OSError as error:
+        raise BadConfiguration(
+            f"the configuration file {path} cannot be read: {error.strerror}",
+            hint="name another with --config or POLITY_CONFIG, or check its rights",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"the configuration file {path} is not TOML: {error}") from error
+    for key, value in found.items():
+        if key not in _VARIABLES:
+            raise BadConfiguration(
+                f"the configuration file {path} has an unknown setting {key!r}",
+                hint=f"known ones: {', '.join(_VARIABLES)}",
+            )
+        if not isinstance(value, str) or not value:
+            raise BadConfiguration(f"in {path}, {key} must be a text", hint=f'write {key} = "..."')
+    return path, found
+
+
+def _token(flag: str | None, from_file: str | None, environ: Mapping[str, str]) -> str | None:
+    """The RPC token: from the flag's file, from SERF_RPC_AUTH, or from the configuration's file."""
+    if not flag and environ.get("SERF_RPC_AUTH"):
+        return environ["SERF_RPC_AUTH"]
+    path = flag or from_file
+    if not path:
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            token = file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfiguration(
+            f"the file with Serf's RPC token cannot be read: {path}: {error}",
+            hint="it holds the token alone, on one line, readable by this user",
+        ) from error
+    if not token:
+        raise BadConfiguration(f"the file with Serf's RPC token is empty: {path}")
+    return token
