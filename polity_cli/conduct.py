@@ -126,10 +126,7 @@ class Conductor:
             else:
                 heard = self._listen(min(c.wake_at_s, deadline))
                 move = candidacy.Move(c)
-                if isinstance(heard, m.Announce):
-                    if (heard.polity, heard.role) == (electorate.polity, order.role):
-                        move = candidacy.notice(c, self._clock(), self.draws)
-                elif heard is not None:
+                if heard is not None:
                     move = self._hear(c, heard, healed)
         if c.outcome.chosen is not None:
             news = m.Announce(electorate.polity, electorate.epoch, order.role, *c.outcome.chosen)
@@ -159,7 +156,7 @@ class Conductor:
             else:
                 heard = self._listen(min(f.wake_at_s, deadline))
                 move = founding.Move(f)
-                if isinstance(heard, Heard):
+                if heard is not None:
                     counts = heard.node in f.nodes and heard.reply.attempt == f.attempt
                     self._watch(Got(heard.node, heard.reply, counts, self._after()))
                     move = founding.hear(f, heard.node, heard.reply, self._clock(), self.draws, wire)
@@ -170,11 +167,14 @@ class Conductor:
         Raises NoQuorum if nobody answers.
         """
         deadline = self._begin(timeout_s)
-        unfounded = False
+        voters = {node.name for node in self.network.members() if node.votes and node.status == "alive"}
+        unfounded: set[str] = set()
         for first in self._answers(m.Fetch(self.draws.id(), b"", 0), deadline, lambda asks: asks >= 3):
             match first.reply:
                 case m.Page(polity=m.NO_POLITY):
-                    unfounded = True
+                    unfounded.add(first.node)
+                    if unfounded >= voters:
+                        break
                 case m.Page(pages=pages) as page if pages:
                     record = self._rest_of(page, deadline)
                     if record is not None:
@@ -227,7 +227,7 @@ class Conductor:
         self.network.ask(message, again=again)
         self._watch(Sent(message, again, self._after()))
 
-    def _listen(self, until_s: float) -> Heard | m.Announce | None:
+    def _listen(self, until_s: float) -> Heard | None:
         return self.network.listen(max(0.0, min(until_s - self._clock(), _STOP_CHECK_S)))
 
     def _alive(self, electorate: Electorate) -> frozenset[bytes]:
@@ -296,7 +296,7 @@ class Conductor:
                 self._ask(query, again=asks > 0)
                 asks, ask_at = asks + 1, now_s + _ASK_AGAIN_S
             heard = self._listen(min(ask_at, deadline))
-            if isinstance(heard, Heard) and heard.reply.attempt == query.attempt:
+            if heard is not None and heard.reply.attempt == query.attempt:
                 self._watch(Got(heard.node, heard.reply, True, self._after()))
                 yield heard
 

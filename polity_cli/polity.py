@@ -167,7 +167,7 @@ class Polity:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         wait: bool = False,
     ) -> Election:
-        """Empty `role`, only if `holder` holds it and in `term`, where given; RoleUnfilled where it is vacant."""
+        """Empty `role`, only if `holder` holds it and in `term`, where given; RoleUnfilled if vacant."""
 
         def work(session: Session) -> Outcome:
             return session.recall(role, holder=holder, term=term, timeout_s=timeout_s, patient=wait)

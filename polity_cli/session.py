@@ -187,10 +187,7 @@ class Session:
         who is missing or in the way, OutcomeUnknown if it may be founded all the same.
         """
         deadline = monotonic() + timeout_s
-        try:
-            known = self._known_electorate(timeout_s)
-        except NoQuorum:
-            known = None  # The founding itself names who does not answer.
+        known = self._own_record()
         if known is not None:
             return known, False
         members = self._network.members()
@@ -250,12 +247,16 @@ class Session:
             )
         return self.ledger
 
-    def _known_electorate(self, timeout_s: float) -> Electorate | None:
+    def _own_record(self) -> Electorate | None:
+        """The electorate as this node's own ledger has entered it."""
         if self._electorate is None and self.ledger is not None:
             me = self.ledger.me()
             data = self.ledger.record(me.digest) if me.polity != NO_POLITY else None
             self._electorate = wire.decode_record(data) if data else None
-        if self._electorate is None:
+        return self._electorate
+
+    def _known_electorate(self, timeout_s: float) -> Electorate | None:
+        if self._own_record() is None:
             self._electorate = self._conductor.learn_electorate(timeout_s=timeout_s)
         return self._electorate
 

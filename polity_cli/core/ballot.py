@@ -39,9 +39,8 @@ class Ballot(Record):
         return Ballot(self.round, self.proposer, FAST)
 
     def __str__(self) -> str:
-        if self == ZERO:
-            return "0"
-        return f"{self.round}.{self.proposer.hex()[:6]}{'/fast' if self.is_fast else ''}"
+        proposer = f".{self.proposer.hex()[:6]}" if self.proposer else ""
+        return f"{self.round}{proposer}{'/fast' if self.is_fast else ''}"
 
 
 ZERO = Ballot(0, b"")

@@ -1,6 +1,6 @@
 """An election, a recall or a query, as one state machine that does nothing itself.
 
-`begin`, `hear`, `wake`, `notice` and `give_up` take a candidacy and what happened, and return a `Move`: the
+`begin`, `hear`, `wake` and `give_up` take a candidacy and what happened, and return a `Move`: the
 candidacy as it is now, and the message to send, if any. Whoever drives it sends that message to all
 voters, feeds back their states, and wakes it when `wake_at_s` has come. Time and random draws are
 arguments.
@@ -9,7 +9,7 @@ arguments.
     STAND    elections only, first attempt only: asks for votes in the fast round, which is a prepare too
     PREPARE  collects promises
     ACCEPT   has recovered the current tenure, applied the operation, and sends the result
-    YIELD    somebody else is at it: waits for an announcement or a jittered while, then LOOKs
+    YIELD    somebody else is at it: waits a jittered while, then LOOKs
     DONE     `outcome` says what is known
 
     begin ──► LOOK ──► STAND ──► ACCEPT ──► DONE        any phase but DONE and YIELD ──► YIELD ──► LOOK
@@ -235,11 +235,6 @@ def wake(c: Candidacy, now_s: float, draws: Draws, alive: Collection[bytes] | No
     if c.asks >= c.pace.asks and c.phase is not Phase.LOOK:
         return _yield(c, now_s, draws)
     return Move(c._replace(asks=c.asks + 1, wake_at_s=now_s + c.pace.ask_again_s), message(c))
-
-
-def notice(c: Candidacy, now_s: float, draws: Draws) -> Move:
-    """Somebody announced a tenure of this role: whoever yielded need not wait any longer."""
-    return _look(c, now_s, draws) if c.phase is Phase.YIELD else Move(c)
 
 
 def give_up(c: Candidacy) -> Move:

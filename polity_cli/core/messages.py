@@ -191,19 +191,23 @@ Message = Query | Announce
 Reply = State | Refusal | Page | Holding | RoleList
 
 
+def _name(role: str) -> str:
+    return role or "the electorate"
+
+
 def describe(message: Message | Reply) -> str:
     """One line for logs, transcripts and people."""
     match message:
         case Read(role=role):
-            return f"read({role})"
+            return f"read({_name(role)})"
         case Prepare(role=role, ballot=ballot):
-            return f"prepare({role}, {ballot})"
+            return f"prepare({_name(role)}, {ballot})"
         case Accept(role=role, ballot=ballot, tenure=tenure):
-            return f"accept({role}, {ballot}, {tenure})"
+            return f"accept({_name(role)}, {ballot}, {tenure})"
         case Stand(role=role, base=base, tenure=tenure, ballot=ballot):
-            return f"stand({role}, on {base}, {tenure}, {ballot})"
+            return f"stand({_name(role)}, on {base}, {tenure}, {ballot})"
         case Announce(role=role, ballot=ballot, tenure=tenure):
-            return f"announce({role}, {ballot}, {tenure})"
+            return f"announce({_name(role)}, {ballot}, {tenure})"
         case Offer(digest=digest, page=page, pages=pages, chosen=chosen):
             return f"offer({digest.hex()[:6]}, page {page + 1} of {pages}{', chosen' if chosen else ''})"
         case Fetch(digest=digest, page=page):

@@ -1,0 +1,262 @@
+"""A small world: the shipped voters and operations, and all messages between them in one's own hands.
+
+Nothing moves by itself. Whoever plays with the world starts operations, delivers parcels one by one
+(`deliver`), loses or doubles them, wakes, stops. Parcels are wire bytes and voters are the shipped
+booth on in-memory ledgers; a `Watch` sees every acceptance and raises as soon as S1 or S2 is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from polity_cli import booth
+from polity_cli.core import candidacy
+from polity_cli.core import messages as m
+from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Purpose
+from polity_cli.core.electorate import Enrolled, founding_record
+from polity_cli.core.quorum import QuorumRule, SimpleMajority, QuorumPercentage
+from polity_cli.core.tenure import ELECTORATE
+from polity_cli.edges import wire
+from polity_cli.edges.memory_ledger import MemoryLedger, MemoryTransaction
+from tests.simulation.judge import Entry, Violation, Watch, judge
+
+ROLE = "leader"
+POLITY = b"a polity"
+MAJORITY = QuorumPercentage(0.5, 1)
+
+
+class Shape(NamedTuple):
+    """How many voters, and how many votes decide: in a classic round, in the fast round."""
+
+    n: int
+    rule: QuorumRule
+    q: int
+    f: int
+
+
+SHAPES = {
+    "3": Shape(3, MAJORITY, 2, 3),
+    "3all": Shape(3, SimpleMajority, 3, 3),
+    "4": Shape(4, MAJORITY, 3, 3),
+    "5": Shape(5, MAJORITY, 3, 4),
+}
+
+
+class Crash(Exception):
+    """The voter's process ended in the middle of a transaction."""
+
+
+class FragileLedger(MemoryLedger):
+    """A ledger whose next transaction can be made to crash just before it is durable."""
+
+    crashes = False
+
+    def transaction(self, role: str) -> MemoryTransaction:
+        return _Crashing(self, role) if self.crashes else MemoryTransaction(self, role)
+
+
+class _Crashing(MemoryTransaction):
+    def save(self, register: m.Register) -> None:
+        super().save(register)
+        raise Crash
+
+
+class Kind(Enum):
+    QUERY = "query"
+    REPLY = "reply"
+    NEWS = "news"
+
+
+class Parcel(NamedTuple):
+    """Bytes under way between an operation and a voter, or an announcement on its way to a voter."""
+
+    kind: Kind
+    op: Operation
+    voter: int
+    data: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """An election, recall or query, driven from the node with the number `home`."""
+
+    name: str
+    order: Order
+    home: int
+    started: int
+    candidacy: Candidacy | None = None
+    sent: bytes = b""
+    ended: int | None = None
+    stopped: bool = False
+
+    @property
+    def state(self) -> Candidacy:
+        assert self.candidacy is not None
+        return self.candidacy
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self.state.outcome
+
+    @property
+    def is_active(self) -> bool:
+        return self.ended is None and not self.stopped
+
+
+@dataclass(slots=True)
+class Chance:
+    """The `Draws` of the operations."""
+
+    draw_id: Callable[[], bytes]
+    draw_jitter: Callable[[], float] = lambda: 0.5
+
+    def id(self) -> bytes:
+        return self.draw_id()
+
+    def jitter(self) -> float:
+        return self.draw_jitter()
+
+
+class World:
+    """Voters 0 .. n-1 on nodes n0 .. n(n-1), with one role. `flight` are the parcels under way."""
+
+    def __init__(self, shape: Shape, draws: Chance) -> None:
+        self.shape = shape
+        self.draws = draws
+        self.flight: list[Parcel] = []
+        self.ops: list[Operation] = []
+        self.clock = 0
+        self.transcript: list[str] | None = None
+        self.watch = Watch(shape.q, shape.f)
+        enrolled = [Enrolled(b"voter%03d" % i, f"n{i}") for i in range(shape.n)]
+        self.voters = [e.voter for e in enrolled]
+        self.electorate = founding_record(POLITY, enrolled, shape.rule)
+        self.ledgers = [FragileLedger(voter) for voter in self.voters]
+        for ledger in self.ledgers:
+            with ledger.transaction(ELECTORATE) as turn:
+                turn.enter(turn.me._replace(polity=POLITY, epoch=self.electorate.epoch, digest=b"d" * 16))
+
+    def say(self, line: str) -> None:
+        if self.transcript is not None:
+            self.transcript.append(line)
+
+    def register(self, voter: int) -> m.Register:
+        return self.ledgers[voter].register(ROLE)
+
+    def start(
+        self,
+        purpose: Purpose,
+        home: int,
+        *,
+        holder: str | None = None,
+        term: int | None = None,
+        local: m.Register | None = None,
+        alive: Collection[int] | None = None,
+        name: str | None = None,
+    ) -> Operation:
+        """Begin an operation on node `home`, whose own voter's register is the hint unless `local` is given."""
+        self.clock += 1
+        name = name or f"{purpose.name[0]}{len(self.ops)}"
+        op = Operation(
+            name, Order(purpose, ROLE, f"n{home}", self.draws.id(), holder, term), home, self.clock
+        )
+        self.ops.append(op)
+        if local is None and home < self.shape.n:
+            local = self.register(home)
+        living = None if alive is None else {self.voters[i] for i in alive}
+        guards = "".join(f", {k} {v}" for k, v in (("holder", holder), ("term", term)) if v is not None)
+        self.say(f"{name}: {purpose.value} {ROLE}{guards}, on {op.order.node}")
+        begun = candidacy.begin(
+            op.order, self.electorate, local=local, alive=living, now_s=self.clock, draws=self.draws
+        )
+        self._move(op, begun)
+        return op
+
+    def deliver(self, parcel: Parcel, *, crash: bool = False) -> None:
+        """Bring a parcel to where it goes; `crash` ends the voter's process before it has saved anything."""
+        self.clock += 1
+        op, voter = parcel.op, parcel.voter
+        if parcel.kind is Kind.REPLY:
+            reply = wire.decode_reply(parcel.data)
+            if op.is_active and isinstance(reply, m.State):
+                self._move(op, candidacy.hear(op.state, reply, self.clock, self.draws))
+            return
+        answer = self._ask(voter, parcel.data, crash)
+        if answer is not None:
+            self.say(f"    n{voter}: {m.describe(wire.decode_reply(answer))}" if self.transcript is not None else "")
+            self.flight.append(Parcel(Kind.REPLY, op, voter, answer))
+
+    def _ask(self, voter: int, data: bytes, crash: bool) -> bytes | None:
+        ledger = self.ledgers[voter]
+        before = ledger.register(ROLE)
+        ledger.crashes = crash
+        try:
+            answer = booth.answer(ledger, data)
+        except Crash:
+            return None
+        finally:
+            ledger.crashes = False
+        after = ledger.register(ROLE)
+        if after is not before:
+            if after.promised < max(before.promised, after.accepted) or after.accepted < before.accepted:
+                raise Violation(f"n{voter} went back: {before} -> {after}")
+            if (after.accepted, after.tenure) != (before.accepted, before.tenure):
+                message = wire.decode_message(data)
+                if isinstance(message, m.Stand) and after.accepted.is_fast:
+                    self.watch.accepted(voter, message.base, message.vacancy)
+                self.watch.accepted(voter, after.accepted, after.tenure)
+        return answer
+
+    def wake(self, op: Operation, alive: Collection[int] | None = None) -> None:
+        """Tell an operation that its wait is over."""
+        self.clock += 1
+        if op.is_active:
+            living = None if alive is None else {self.voters[i] for i in alive}
+            self._move(op, candidacy.wake(op.state, self.clock, self.draws, living))
+
+    def give_up(self, op: Operation) -> None:
+        """No more time: the operation ends and says what it knows."""
+        self.clock += 1
+        if op.is_active:
+            self._move(op, candidacy.give_up(op.state))
+
+    def stop(self, op: Operation) -> None:
+        """The operation's process dies; what it has sent is still under way."""
+        self.clock += 1
+        op.stopped = True
+        self.say(f"{op.name}: dies")
+
+    def _move(self, op: Operation, move: Move) -> None:
+        op.candidacy = move.candidacy
+        if move.send is not None:
+            self.say(f"{op.name}: {m.describe(move.send)}" if self.transcript is not None else "")
+            op.sent = data = wire.encode(move.send)
+            self.flight += [Parcel(Kind.QUERY, op, voter, data) for voter in range(self.shape.n)]
+        outcome = move.candidacy.outcome
+        if outcome is None:
+            return
+        op.ended = self.clock
+        self.say(f"{op.name}: {tell(outcome)}")
+        if outcome.chosen is not None:
+            ballot, tenure = outcome.chosen
+            if not self.watch.has_chosen(ballot, tenure):
+                raise Violation(f"{op.name} calls chosen what is not: {tenure} at {ballot}")
+            news = wire.encode(m.Announce(POLITY, self.electorate.epoch, ROLE, ballot, tenure))
+            self.flight += [Parcel(Kind.NEWS, op, voter, news) for voter in range(self.shape.n)]
+
+    def history(self) -> list[Entry]:
+        return [Entry(op.name, op.order, op.started, op.ended, op.outcome) for op in self.ops]
+
+    def judge(self) -> None:
+        """Raise Violation unless everything that happened so far keeps S1 to S3."""
+        judge(self.history(), self.watch)
+
+
+def tell(outcome: Outcome) -> str:
+    """An outcome in words."""
+    trips = f"{outcome.round_trips} round trip{'s' if outcome.round_trips != 1 else ''}"
+    tenure = "" if outcome.tenure is None else f", {outcome.tenure}"
+    return f"{outcome.verdict.value.replace('_', ' ')}{tenure} ({trips})"
