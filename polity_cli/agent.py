@@ -3,6 +3,10 @@
 It keeps nothing in memory that matters: each query goes through the booth and the ledger like a hook's.
 So it may run beside a hook, be killed at any instant, and outlive any number of restarts of serf. What it
 missed while it was away is only silence to those who asked.
+
+It parts from its agent with care: an agent panics if a client that streams events disconnects while an
+event is being handed to the handlers, which takes long where some of them are scripts. So it asks its own
+node one last question and hangs up when that has come round, right after the handlers were served.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ import threading
 import time
 
 from polity_cli.booth import answer
+from polity_cli.core.ballot import ID_BYTES
+from polity_cli.core.messages import Fetch
 from polity_cli.edges import wire
 from polity_cli.edges.ledger import Ledger, ledger_path
 from polity_cli.edges.serf_follow import Change, follow
@@ -31,6 +37,10 @@ if TYPE_CHECKING:
 
 # Silence after which the stop flag is looked at: SIGTERM is obeyed within it.
 _TICK_S = 1.0
+_PARTING_S = 2.0
+
+# The hook was faster, or the query is over: nobody misses this answer.
+_TOO_LATE = ("response already sent", "past the deadline", "No pending queries matching ID")
 
 
 class Voter:
@@ -64,61 +74,92 @@ class Voter:
             self.failed += 1
             self._log(f"no answer given: {error}. {error.hint}")
         except SerfRequestError as error:
-            # The hook was faster, or the query is over: both mean that nobody misses this answer.
-            if "already sent" not in str(error) and "past the deadline" not in str(error):
+            if not any(words in str(error) for words in _TOO_LATE):
                 self._log(f"serf does not take the answer: {error}")
 
 
-def run(settings: Settings) -> int:
-    """Vote until SIGTERM or SIGINT; returns the exit code. Raises Unfit, SerfAuthError, BadInput."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    voter: Voter | None = None
-    opened: Ledger | None = None
+class _Service:
+    """The life of `polity agent`, from the first connection to the parting."""
 
-    def changed(change: Change) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop_asked = threading.Event()
+        self._connected = False
+        self._voter: Voter | None = None
+        self._ledger: Ledger | None = None
+        self._greeted: SerfClient | None = None
+        self._parting: tuple[bytes, float] | None = None
+
+    def stop(self) -> None:
+        self._stop_asked.set()
+
+    def run(self) -> None:
+        namespace = self._settings.namespace
+        events = follow(
+            lambda: SerfClient.connect(self._settings.rpc_addr, auth_key=self._settings.rpc_auth),
+            [f"query:{namespace}", f"user:{namespace}"],
+            wait=lambda timeout_s: not self._connected and self._stop_asked.wait(timeout_s),
+            draw=lambda: int.from_bytes(os.urandom(4), "big") / 2**32,
+            on_change=self._changed,
+            tick_s=_TICK_S,
+        )
+        try:
+            for client, event in events:
+                try:
+                    self._serve(client, event)
+                    if self._stop_asked.is_set() and self._has_parted(client, event):
+                        break
+                except SerfUnreachable:
+                    continue  # follow() finds out, says so and connects again
+        finally:
+            events.close()
+            _notify("STOPPING=1")
+            if self._ledger is not None:
+                self._ledger.close()
+
+    def _serve(self, client: SerfClient, event: Event | None) -> None:
+        if client is not self._greeted:
+            node = node_name(client)
+            if self._ledger is None:
+                path = ledger_path(self._settings.state_dir, self._settings.namespace, node)
+                self._ledger = Ledger.open(path, node)
+                assert self._ledger is not None
+                _check(self._ledger)
+                self._voter = Voter(self._ledger, self._settings.namespace, _say)
+            _say(f"voting as {node} with {self._ledger.path}")
+            _notify(f"READY=1\nSTATUS=voting as {node}")
+            self._greeted = client
+        if event is not None and self._voter is not None:
+            self._voter.take(event, client.respond)
+
+    def _has_parted(self, client: SerfClient, event: Event | None) -> bool:
+        """Ask this node a last question; True once it has come round, or stays out for too long."""
+        if self._parting is None:
+            question = wire.encode(Fetch(os.urandom(ID_BYTES), b"", 0))
+            client.query(
+                self._settings.namespace, question, filter_nodes=[node_name(client)], timeout_s=_PARTING_S
+            )
+            self._parting = question, time.monotonic() + _PARTING_S
+        question, deadline = self._parting
+        came_round = isinstance(event, QueryEvent) and event.payload == question
+        return came_round or time.monotonic() >= deadline
+
+    def _changed(self, change: Change) -> None:
+        self._connected = change.connected
         if not change.connected:
             _say(f"{change.error}; trying again in {change.retry_s:.1f} s")
             _notify(f"STATUS=serf is away: {change.error}")
         elif change.error is not None:
             _say(f"{change.error}")
 
-    def connect() -> SerfClient:
-        return SerfClient.connect(settings.rpc_addr, auth_key=settings.rpc_auth)
 
-    events = follow(
-        connect,
-        [f"query:{settings.namespace}", f"user:{settings.namespace}"],
-        wait=stop.wait,
-        draw=lambda: int.from_bytes(os.urandom(4), "big") / 2**32,
-        on_change=changed,
-        tick_s=_TICK_S,
-    )
-    named: SerfClient | None = None
-    try:
-        for client, event in events:
-            try:
-                if client is not named:
-                    node = node_name(client)
-                    if opened is None:
-                        opened = Ledger.open(ledger_path(settings.state_dir, settings.namespace, node), node)
-                        assert opened is not None
-                        _check(opened)
-                        voter = Voter(opened, settings.namespace, _say)
-                        _say(f"voting as {node} with {opened.path}")
-                    named = client
-                    _notify(f"READY=1\nSTATUS=voting as {node}")
-                if event is not None and voter is not None:
-                    voter.take(event, client.respond)
-            except SerfUnreachable:
-                continue  # follow() finds out, says so and connects again
-    finally:
-        _notify("STOPPING=1")
-        if opened is not None:
-            opened.close()
+def run(settings: Settings) -> None:
+    """Vote until SIGTERM or SIGINT. Raises LedgerError, SerfAuthError, SerfRequestError, BadInput."""
+    service = _Service(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    service.run()
     _say("stopped")
-    return 0
 
 
 def _check(ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from polity_cli.edges import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Protocol
 
     from polity_cli.core.messages import Register
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
     class Turn(Protocol):
         """A ledger's transaction; see `edges/ledger.py`."""
 
-        me: Self
-        register: Register
-        held: frozenset[bytes]
-
+        @property
+        def me(self) -> Self: ...
+        @property
+        def register(self) -> Register: ...
+        @property
+        def held(self) -> frozenset[bytes]: ...
         def __enter__(self) -> Turn: ...
-        def __exit__(self, *error: object) -> None: ...
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        ) -> None: ...
         def save(self, register: Register) -> None: ...
         def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool: ...
         def enter(self, me: Self) -> None: ...
@@ -36,10 +41,15 @@ if TYPE_CHECKING:
         """What a booth needs of a ledger, on disk or in memory."""
 
         def me(self) -> Self: ...
-        def register(self, role: str) -> Register: ...
+        def view(self, role: str) -> tuple[Self, Register]: ...
         def roles(self, after: str = "", limit: int = 1000) -> list[str]: ...
         def record(self, digest: bytes) -> bytes | None: ...
         def transaction(self, role: str) -> Turn: ...
+
+
+_ROLES_AT_ONCE = 64
+# All of a role list but its names: three ids, the epoch, and what msgpack puts around them.
+_ROLE_LIST_HEAD_BYTES = 50
 
 
 def answer(ledger: VoterLedger, data: bytes) -> bytes | None:
@@ -62,7 +72,7 @@ def handle(ledger: VoterLedger, message: m.Message) -> m.Reply | None:
         case m.ListRoles():
             return _list_roles(ledger, message)
         case m.Read():
-            return voter.receive(ledger.me(), ledger.register(message.role), message).reply
+            return voter.receive(*ledger.view(message.role), message).reply
         case _:
             with ledger.transaction(message.role) as turn:
                 step = voter.receive(turn.me, turn.register, message, turn.held)
@@ -74,13 +84,14 @@ def _take_page(ledger: VoterLedger, offer: m.Offer) -> m.Reply | None:
     if not offer.page < offer.pages <= wire.MAX_PAGES or not offer.digest:
         raise wire.Garbled("a page that its record does not have")
     with ledger.transaction(ELECTORATE) as turn:
-        complete = offer.digest in turn.held or turn.save_page(
-            offer.digest, offer.page, offer.pages, offer.data
-        )
-        record = ledger.record(offer.digest) if complete and offer.chosen else None
+        is_new = offer.digest not in turn.held
+        complete = not is_new or turn.save_page(offer.digest, offer.page, offer.pages, offer.data)
+        record = ledger.record(offer.digest) if complete and (is_new or offer.chosen) else None
         if record is not None:
+            # Whoever cannot read a record must not hold it, for it would accept it and never enter it:
+            # what this raises takes the last page back.
             electorate = wire.decode_record(record)
-            if voter.may_enter(turn.me, turn.register, electorate):
+            if offer.chosen and voter.may_enter(turn.me, turn.register, electorate):
                 turn.enter(
                     turn.me._replace(polity=electorate.polity, epoch=electorate.epoch, digest=offer.digest)
                 )
@@ -104,13 +115,13 @@ def _list_roles(ledger: VoterLedger, query: m.ListRoles) -> m.Reply:
         return voter.receive(
             me, m.Register(), m.Read(query.attempt, query.polity, query.epoch, ELECTORATE)
         ).reply  # type: ignore[return-value]
-    found = [role for role in ledger.roles(query.after, limit=64) if role != ELECTORATE]
+    found = ledger.roles(query.after, limit=_ROLES_AT_ONCE)
     shown: list[str] = []
-    room = wire.RESPONSE_BYTES - 100
+    room = wire.RESPONSE_BYTES - _ROLE_LIST_HEAD_BYTES
     for role in found:
-        room -= len(role.encode()) + 3
+        room -= len(role.encode()) + 2
         if room < 0:
             break
         shown.append(role)
-    more = len(shown) < len(found) or len(found) == 64
+    more = len(shown) < len(found) or len(found) == _ROLES_AT_ONCE
     return m.RoleList(query.attempt, me.voter, me.polity, me.epoch, tuple(shown), more)

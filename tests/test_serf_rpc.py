@@ -302,6 +302,7 @@ def test_an_old_version_of_the_protocol_is_the_agents_own_words() -> None:
         b"220 mail.example.org ESMTP\r\n",
         b"\xdb\xff\xff\xff\xff",  # msgpack: a text of 4 GB
         b"\xdf\xff\xff\xff\xff",  # a map of 4 billion entries
+        b"\x81\xa3Seq\xdd\x00\x02\x00\x00",  # a list of 131,072 items
         b"\x81\xa3Seq" + b"\x91" * 5000,  # nested lists
         b"\x81\xa3Seq" + b"\x81\xa1a" * 5000,
         b"\x81\xa3Seq" + b"\xdc\xff\xff" * 5000,  # nested lists, each with room for 65,535 items
@@ -579,8 +580,10 @@ def test_a_late_answer_goes_to_nobody_and_the_connection_stays() -> None:
             client.event("e")
         with pytest.raises(SerfTimeout, match="asked for: join"):
             client.join(["x"])
-        client._connection("test").timeout_s = LIMIT_S
+        conn = client._connection("test")
+        conn.timeout_s = LIMIT_S
         assert client.stats() == {"agent": {"name": "n1"}}
+        assert conn._owners == {}, "whoever gave up or is served would be kept for ever"
 
 
 def test_a_peer_that_stops_reading_is_a_time_out_and_ends_the_connection() -> None:
@@ -845,6 +848,18 @@ def test_nothing_yet_is_none_and_a_stopped_stream_is_something_else() -> None:
         assert list(stream) == []
 
 
+def test_a_look_without_waiting_finds_what_has_arrived() -> None:
+    def script(peer: Peer) -> None:
+        seq, _ = peer.expect("stream")
+        peer.answer(seq)
+        peer.answer(seq, USER)
+        peer.until_closed()
+
+    with agent(script) as client:
+        stream = client.stream()
+        until(lambda: stream.next(0.0) is not None, "the event")
+
+
 def test_what_still_comes_for_a_stopped_stream_reaches_nobody() -> None:
     def script(peer: Peer) -> None:
         old, _ = peer.expect("stream")
@@ -1100,7 +1115,7 @@ def test_a_waiting_thread_takes_over_when_the_reader_leaves() -> None:
         reader.join(LIMIT_S)
         assert answers == []
         go.set()
-        waiter.join(LIMIT_S)
+        waiter.join(LIMIT_S / 2)  # a waiter that nobody wakes would still look at its own deadline
         assert answers == [{"late": {}}]
 
 

@@ -64,6 +64,7 @@ class Settings:
             "SERF_RPC_ADDR": rpc_addr,
             "POLITY_STATE_DIR": str(state_dir),
             "POLITY_NAMESPACE": self.namespace,
+            "POLITY_CONFIG": os.devnull,
         }
         if self.rpc_auth is not None:
             mine["SERF_RPC_AUTH"] = self.rpc_auth

@@ -14,7 +14,7 @@ from polity_cli.errors import SerfProtocolError, SerfTimeout, SerfUnreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from polity_cli.edges.serf_rpc import SerfClient
     from polity_cli.edges.serf_types import Event
@@ -39,7 +39,7 @@ def follow(
     first_retry_s: float = 0.1,
     longest_retry_s: float = 5.0,
     tick_s: float = 0.25,
-) -> Iterator[tuple[SerfClient, Event | None]]:
+) -> Generator[tuple[SerfClient, Event | None], None, None]:
     """Each event with the client it came by, whose `respond` answers it; None after tick_s of silence.
 
     Ends when `wait`, which waits so many seconds or for a sign to stop (as `threading.Event().wait` does),

@@ -4,7 +4,9 @@ A message is one msgpack array, `[version, kind, field, field, ...]`, which deli
 line to what a hook reads. Whatever is not exactly such an array raises `Garbled` and touches nothing.
 An electorate's record has an encoding of its own, with a digest that names it, and travels in pages.
 
-Sizes in bytes, from what Serf carries with a margin: a query 850, a response 900, a user event 450.
+Sizes are in bytes and allow for Serf's own part of its 1,024 (512 of a user event), in which the longest
+node names count: a query from a node of 128 bytes to a namespace of 32 holds 754, less 55 with a filter of
+tags; its response holds 845, but 658 where it is relayed as well; a user event holds 448.
 """
 
 from __future__ import annotations
@@ -12,23 +14,29 @@ from __future__ import annotations
 import msgpack
 
 from polity_cli.core import messages as m
-from polity_cli.core.ballot import CLASSIC, FAST, ID_BYTES, MAX_ROUND, Ballot
+from polity_cli.core.ballot import FAST, ID_BYTES, MAX_ROUND, Ballot
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
-from polity_cli.core.quorum import QuorumRule
+from polity_cli.core.quorum import QuorumRule, classic_quorum
 from polity_cli.core.tenure import MAX_NODE_BYTES, MAX_ROLE_BYTES, MAX_TERM, Tenure
+from polity_cli.errors import BadInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 VERSION = 1
-QUERY_BYTES = 850
-RESPONSE_BYTES = 900
-EVENT_BYTES = 450
-PAGE_BYTES = 700
-MAX_PAGES = 64
+QUERY_BYTES = 700
+RESPONSE_BYTES = 650
+EVENT_BYTES = 440
+PAGE_BYTES = 512
+MAX_PAGES = 160
+"""Enough for the largest record: joint, twice MAX_VOTERS with names of 128 bytes, some 72,000 bytes."""
 MAX_VOTERS = 255
 DIGEST_BYTES = 16
+
+# msgpack makes room for as many items as an array announces, at each of up to 1,024 levels, before it has
+# seen one of them; ours have 302 at most (the shortest names of roles that fit a response).
+_MAX_ITEMS = 512
 
 
 class Garbled(ValueError):
@@ -51,9 +59,9 @@ def _bytes(value: object, *sizes: int) -> bytes:
     return value
 
 
-def _text(value: object, most: int) -> str:
-    if type(value) is not str or len(value.encode()) > most:
-        raise Garbled(f"a text of at most {most} bytes was expected")
+def _text(value: object, least: int, most: int) -> str:
+    if type(value) is not str or not least <= len(value.encode()) <= most:
+        raise Garbled(f"a text of {least} to {most} bytes was expected")
     return value
 
 
@@ -84,7 +92,11 @@ def _small(value: object) -> int:
 
 
 def _role(value: object) -> str:
-    return _text(value, MAX_ROLE_BYTES)
+    return _text(value, 0, MAX_ROLE_BYTES)
+
+
+def _node(value: object) -> str:
+    return _text(value, 1, MAX_NODE_BYTES)
 
 
 def _flag(value: object) -> bool:
@@ -101,14 +113,12 @@ def _page(value: object) -> bytes:
 
 def _ballot(value: object) -> Ballot:
     number, proposer, kind = _array(value, 3)
-    if kind not in (CLASSIC, FAST):
-        raise Garbled("a ballot is classic or fast")
     return Ballot(_whole(number, MAX_ROUND), _id_or_none(proposer), _whole(kind, FAST))
 
 
 def _tenure(value: object) -> Tenure:
     term, holder, claim, after = _array(value, 4)
-    who = None if holder is None else _text(holder, MAX_NODE_BYTES)
+    who = None if holder is None else _node(holder)
     return Tenure(_whole(term, MAX_TERM), who, _id_or_none(claim), _id_or_none(after))
 
 
@@ -170,26 +180,34 @@ def _decode(data: bytes) -> tuple[int, object]:
     if len(fields) < 2:
         raise Garbled("not a message of polity")
     version, kind, *values = fields
-    if version != VERSION:
-        if type(version) is int and version > VERSION:
-            raise FutureVersion(f"a message of version {version}; this program speaks version {VERSION}")
-        raise Garbled("not a message of polity")
+    _check_version(version, "a message")
     if type(kind) is not int or kind not in _SHAPES:
         raise Garbled("a message of a kind unknown here")
     shape, checks = _SHAPES[kind]
     if len(values) != len(checks):
         raise Garbled(f"{shape.__name__} has {len(checks)} fields, not {len(values)}")
-    try:
-        return kind, shape(*(check(value) for check, value in zip(checks, values, strict=True)))
-    except UnicodeEncodeError:
-        raise Garbled("a text that is not UTF-8") from None
+    return kind, shape(*(check(value) for check, value in zip(checks, values, strict=True)))
+
+
+def _check_version(version: object, what: str) -> None:
+    if type(version) is not int or version < VERSION:
+        raise Garbled(f"not {what} of polity")
+    if version > VERSION:
+        raise FutureVersion(f"{what} of version {version}; this program speaks version {VERSION}")
 
 
 def _unpack(data: bytes, most: int = 2 * RESPONSE_BYTES) -> object:
     """Exactly one msgpack value, and at most the new line Serf adds."""
     if len(data) > most:
         raise Garbled(f"{len(data)} bytes are too many for a message")
-    unpacker = msgpack.Unpacker(max_buffer_size=most, use_list=True, raw=False, strict_map_key=False)
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=most,
+        max_array_len=_MAX_ITEMS,
+        max_map_len=_MAX_ITEMS,
+        use_list=True,
+        raw=False,
+        strict_map_key=False,
+    )
     unpacker.feed(data)
     try:
         value = unpacker.unpack()
@@ -202,7 +220,14 @@ def _unpack(data: bytes, most: int = 2 * RESPONSE_BYTES) -> object:
 
 
 def encode_record(record: Electorate) -> bytes:
-    """The one encoding of an electorate's record: equal records have equal bytes."""
+    """The one encoding of an electorate's record: equal records have equal bytes. Raises Garbled for a
+    record that nobody could decode, such as one with too many voters."""
+    data = _pack_record(record)
+    decode_record(data)
+    return data
+
+
+def _pack_record(record: Electorate) -> bytes:
     rolls = [
         [[[e.voter, e.node] for e in roll.voters], roll.rule.millionths, roll.rule.min_votes]
         for roll in record.rolls
@@ -212,12 +237,16 @@ def encode_record(record: Electorate) -> bytes:
 
 
 def decode_record(data: bytes) -> Electorate:
-    """The record in these bytes; raises Garbled, also for voters twice or out of order."""
-    version, polity, epoch, rolls = _array(_unpack(data, MAX_PAGES * PAGE_BYTES), 4)
-    if version != VERSION:
-        raise FutureVersion(f"an electorate's record of version {version!r}")
-    decoded = tuple(_roll(roll) for roll in _array(rolls, 1, 2))
-    return Electorate(_id(polity), _epoch(epoch), decoded)
+    """The record in these bytes; raises Garbled, also for voters twice or out of order and unsafe rules."""
+    fields = _array(_unpack(data, MAX_PAGES * PAGE_BYTES))
+    _check_version(fields[0] if fields else None, "an electorate's record")
+    _, polity, epoch, rolls = _array(fields, 4)
+    record = Electorate(_id(polity), _epoch(epoch), tuple(_roll(roll) for roll in _array(rolls, 1, 2)))
+    if not record.epoch:
+        raise Garbled("the epochs of records begin with 1")
+    if _pack_record(record) != data:
+        raise Garbled("not the one encoding of this record")
+    return record
 
 
 def _roll(value: object) -> Roll:
@@ -225,14 +254,19 @@ def _roll(value: object) -> Roll:
     enrolled = []
     for entry in _array(voters):
         voter, node = _array(entry, 2)
-        enrolled.append(Enrolled(_id(voter), _text(node, MAX_NODE_BYTES)))
+        enrolled.append(Enrolled(_id(voter), _node(node)))
     if (
         not enrolled
         or len(enrolled) > MAX_VOTERS
         or sorted({e.voter for e in enrolled}) != [e.voter for e in enrolled]
     ):
         raise Garbled("an electorate lists 1 to 255 voters, each once, in order")
-    return Roll(tuple(enrolled), QuorumRule(_whole(millionths, 1_000_000), _small(min_votes)))
+    rule = QuorumRule(_whole(millionths, 1_000_000), _small(min_votes))
+    try:
+        classic_quorum(len(enrolled), rule)
+    except BadInput as error:
+        raise Garbled(f"an electorate with an unsafe rule: {error}") from None
+    return Roll(tuple(enrolled), rule)
 
 
 def digest(record: bytes) -> bytes:

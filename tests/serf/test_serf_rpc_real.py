@@ -356,9 +356,6 @@ def test_answering_twice_or_too_long_raises_serfs_own_text(pair: DevCluster, cli
     assert [str(error) for error in errors] == [
         "failed to respond to key query: response exceeds limit of 1024 bytes",
         "failed to respond to key query: response already sent",
-    ] or [str(error) for error in errors] == [
-        "response exceeds limit of 1024 bytes",
-        "response already sent",
     ]
 
 
@@ -373,7 +370,7 @@ def test_an_answer_after_the_deadline_raises_serfs_own_text(client: SerfClient) 
     event = next_of(stream, lambda record: isinstance(record, QueryEvent))
     assert list(query) == [Done()]
     with pytest.raises(
-        SerfRequestError, match="No pending queries matching ID|response is past the deadline"
+        SerfRequestError, match=r"No pending queries matching ID|response is past the deadline"
     ):
         client.respond(event.id, b"")
 
