@@ -104,7 +104,7 @@ class Tour:
         )
         for node in cluster.nodes[len(cluster.nodes) // 2 :]:
             node.kill()
-        self.show(first, "recall backup --timeout 10", expect=5)
+        self.show(first, "recall backup --timeout 4", expect=5)
         cluster.heal()
         self.say("Their agents are back, and so is the quorum:")
         self.show(first, "who backup", expect=0)

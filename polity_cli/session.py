@@ -364,22 +364,22 @@ def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorat
             assert tenure is not None
             assert tenure.holder is not None
             return LostElection(
-                f"{tenure.holder} holds {role!r} (term {tenure.term})",
+                f"{tenure.holder} holds {role} (term {tenure.term})",
                 holder=tenure.holder,
                 term=tenure.term,
-                hint=f"nothing to do if that is as it should be; `polity recall {role!r}` empties the role",
+                hint=f"nothing to do if that is as it should be; `polity recall {_word(role)}` empties the role",
             )
         case Verdict.GUARD:
             assert tenure is not None
             return GuardFailed(
-                f"{role!r} is held by {tenure.holder} in term {tenure.term}, so nothing was recalled",
+                f"{role} is held by {tenure.holder} in term {tenure.term}, so nothing was recalled",
                 hint="the holder or the term is not the one you named",
             )
         case Verdict.VACANT:
-            return RoleUnfilled(f"nobody holds {role!r}", hint=f"`polity elect {role!r}` fills it")
+            return RoleUnfilled(f"nobody holds {role}", hint=f"`polity elect {_word(role)}` fills it")
         case Verdict.NO_QUORUM:
             return NoQuorum(
-                f"no quorum for {role!r}: {outcome.required} of {outcome.population} voters are needed"
+                f"no quorum for {role}: {outcome.required} of {outcome.population} voters are needed"
                 + (f"; no answer from {silent}" if silent else ""),
                 hint="nothing of this can take effect later, so try again freely; see `polity voters`",
             )
@@ -389,12 +389,18 @@ def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorat
             if tenure is not None:
                 why = f"; the role has gone on to term {tenure.term} since"
             return OutcomeUnknown(
-                f"it is not known whether the {doing} for {role!r} took effect{why}",
+                f"it is not known whether the {doing} for {role} took effect{why}",
                 hint=f"it is on record with some voters: whoever asks next with a quorum completes it or "
-                f"discards it. Ask `polity who {role!r}` once {electorate.current.q} voters answer",
+                f"discards it. Ask `polity who {_word(role)}` once {electorate.current.q} voters answer",
             )
     return None
 
 
 def _left(deadline: float) -> float:
     return max(0.001, deadline - monotonic())
+
+
+def _word(role: str) -> str:
+    """A role's name as a shell wants it."""
+    plain = all(c.isalnum() or c in "-_./" for c in role)
+    return role if plain else "'" + role.replace("'", "'\\''") + "'"

@@ -1,9 +1,19 @@
 """A voter's durable memory: one SQLite file per node and namespace.
 
 What a voter promised and accepted must be on the disk before anybody hears of it, survive `kill -9` and a
-power cut, and stay in order between several processes at once: hooks, an agent, commands. SQLite gives all
-three: the write-ahead log is synced at each commit (`synchronous=FULL`), and a transaction takes the write
-lock *before* it reads (`BEGIN IMMEDIATE`), so no two processes act on one old state.
+power cut, and stay in order between several processes at once: hooks, an agent, commands.
+
+- In order: a transaction takes the write lock *before* it reads (`BEGIN IMMEDIATE`), so no two processes act
+  on one old state. What is read without it comes from one statement, which sees one state.
+- On the disk: with `synchronous=FULL` SQLite syncs the write-ahead log (and, the first time, the folder with
+  its name) within each commit, before any process can see it. A log that needs no closing: the file and its
+  `-wal` together are the ledger, always; a process may end at any instant, `os._exit` included.
+- Before anybody hears: a process killed between the writing and the syncing of its commit leaves it in the
+  log, where the next to open the ledger finds it, valid, visible and perhaps not on the disk. So nothing
+  that was read is handed out before this connection has synced the log once, by a commit or on purpose.
+- Short: the log is copied into the file under the write lock only. SQLite's own automatic checkpoints do
+  without, and up to version 3.51.2 two of them and a writer can meet such that commits are lost
+  (sqlite.org/wal.html, "The WAL-Reset Bug").
 
 A voter is known by a random id that is made with the file. A node that lost its file therefore comes back
 as somebody else, and nobody counts it in place of the voter it was. A file that belongs to another node
@@ -15,54 +25,43 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from polity_cli.core.ballot import ID_BYTES, Ballot
+from polity_cli.core.ballot import Ballot
 from polity_cli.core.messages import NO_POLITY, Register
 from polity_cli.core.tenure import ELECTORATE, Tenure
 from polity_cli.core.voter import Self
 from polity_cli.edges import wire
-from polity_cli.errors import LedgerError
+from polity_cli.edges.ledger_file import (
+    SCHEMA_VERSION,
+    Damaged,
+    ledger_path,
+    open_file,
+    readable,
+    roll_back,
+    sync_folder,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-SCHEMA_VERSION = 1
+__all__ = ["BUSY_TIMEOUT_S", "SCHEMA_VERSION", "Ledger", "Transaction", "ledger_path"]
+
 BUSY_TIMEOUT_S = 5.0
 
-# Kept short: a hook is often the only process that has the file open, and reads the log when it starts.
-_CHECKPOINT_PAGES = 64
+# Kept short: a hook is often the only process that has the file open, and reads the whole log when it starts.
+_LOG_BYTES = 64 * 4096
 
-_SCHEMA = """
-CREATE TABLE self (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    voter BLOB NOT NULL, node TEXT NOT NULL,
-    polity BLOB NOT NULL, epoch INTEGER NOT NULL, digest BLOB NOT NULL
-);
-CREATE TABLE register (
-    role TEXT PRIMARY KEY,
-    promised_round INTEGER NOT NULL, promised_by BLOB NOT NULL, promised_kind INTEGER NOT NULL,
-    accepted_round INTEGER NOT NULL, accepted_by BLOB NOT NULL, accepted_kind INTEGER NOT NULL,
-    term INTEGER NOT NULL, holder TEXT, claim BLOB NOT NULL, after BLOB NOT NULL,
-    confirmed_round INTEGER NOT NULL, confirmed_by BLOB NOT NULL, confirmed_kind INTEGER NOT NULL,
-    confirmed_term INTEGER NOT NULL, confirmed_holder TEXT,
-    confirmed_claim BLOB NOT NULL, confirmed_after BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE page (
-    digest BLOB NOT NULL, page INTEGER NOT NULL, pages INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (digest, page)
-) WITHOUT ROWID;
+_VIEW = """
+SELECT voter, polity, epoch, digest, register.* FROM self LEFT JOIN register ON role = ?
 """
-
-
-def ledger_path(state_dir: str, namespace: str, node: str) -> str:
-    """Where the ledger of a node lies; several nodes and namespaces may share a state directory."""
-    return os.path.join(state_dir, f"{_file_name(namespace)}@{_file_name(node)}.ledger")
-
-
-def _file_name(text: str) -> str:
-    plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
-    raw = text.encode("utf-8", "surrogateescape")
-    return "".join(chr(b) if chr(b) in plain else f"%{b:02x}" for b in raw)
+_NO_TEXT = type(None)
+_SELF_TYPES = (bytes, bytes, int, bytes)
+_REGISTER_TYPES = (
+    *(str, int, bytes, int, int, bytes, int),
+    *(int, str, bytes, bytes),
+    *(int, bytes, int),
+    *(int, str, bytes, bytes),
+)
 
 
 class Ledger:
@@ -71,104 +70,46 @@ class Ledger:
     def __init__(self, path: str, connection: sqlite3.Connection) -> None:
         self.path = path
         self._db = connection
+        self._is_synced = False
 
     @classmethod
-    def open(cls, path: str, node: str, *, create: bool = True) -> Ledger | None:
+    def open(
+        cls, path: str, node: str, *, create: bool = True, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> Ledger | None:
         """Open the ledger of `node`, making it first if there is none and `create` is true.
 
         Returns None if there is none and `create` is false. Raises LedgerError if the file is damaged, not
-        writable, on a full disk, of a newer schema, or the ledger of another node.
+        writable, on a full disk, of a newer schema, locked for longer than `busy_timeout_s`, or the ledger
+        of another node.
         """
-        is_new = not os.path.exists(path)
-        if is_new and not create:
-            return None
-        try:
-            if is_new:
-                os.makedirs(os.path.dirname(path) or ".", mode=0o755, exist_ok=True)
-            db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        except (OSError, sqlite3.Error) as error:
-            raise _readable(error, path) from error
-        ledger = cls(path, db)
-        try:
-            ledger._prepare(node)
-            if is_new:
-                _sync_folder(path)
-        except (OSError, sqlite3.Error) as error:
-            ledger.close()
-            raise _readable(error, path) from error
-        except LedgerError:
-            ledger.close()
-            raise
-        return ledger
-
-    def _prepare(self, node: str) -> None:
-        db = self._db
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            db.execute("PRAGMA journal_mode=WAL")
-            self._migrate(node)
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise LedgerError(
-                f"the ledger {self.path} is of schema {version}; this polity knows {SCHEMA_VERSION} at most",
-                hint="install the newer polity that wrote it on this node again; keep the file as it is",
-            )
-        row = db.execute("SELECT node FROM self").fetchone()
-        if row is None:
-            raise sqlite3.DatabaseError("its first table is empty")
-        if row[0] != node:
-            raise LedgerError(
-                f"the ledger {self.path} belongs to the node {row[0]!r}, not to {node!r}",
-                hint="a copied ledger must not vote: move it away, and this node becomes a new voter",
-            )
-
-    def _migrate(self, node: str) -> None:
-        """Bring a file of an older schema (an empty one is of schema 0) to the present one, or not at all."""
-        db = self._db
-        db.execute("BEGIN EXCLUSIVE")
-        try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(
-                    "INSERT INTO self VALUES (1, ?, ?, ?, 0, ?)", (os.urandom(ID_BYTES), node, NO_POLITY, b"")
-                )
-                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+        db = open_file(path, node, create=create, busy_timeout_s=busy_timeout_s)
+        return None if db is None else cls(path, db)
 
     def close(self) -> None:
+        """Close the file; whoever closes it last moves what is in the log into it."""
         self._db.close()
+
+    def view(self, role: str) -> tuple[Self, Register]:
+        """Who this voter is and what it remembers of a role, both at one instant, without a lock."""
+        try:
+            found = self._view(role)
+        except sqlite3.Error as error:
+            raise readable(error, self.path) from error
+        self._sync()
+        return found
 
     def me(self) -> Self:
         """Who this voter is and which record it has entered."""
-        try:
-            return self._me()
-        except sqlite3.Error as error:
-            raise _readable(error, self.path) from error
+        return self.view(ELECTORATE)[0]
 
     def register(self, role: str) -> Register:
         """What is remembered of a role, without a lock: for readers only."""
-        try:
-            return self._register(role)
-        except sqlite3.Error as error:
-            raise _readable(error, self.path) from error
+        return self.view(role)[1]
 
     def roles(self, after: str = "", limit: int = 1000) -> list[str]:
-        """Names of roles with any trace, in byte order, at most `limit`, beginning behind `after`."""
-        try:
-            rows = self._db.execute(
-                "SELECT role FROM register WHERE role > ? ORDER BY role LIMIT ?", (after, limit)
-            )
-            return [role for (role,) in rows]
-        except sqlite3.Error as error:
-            raise _readable(error, self.path) from error
+        """Names of roles with any trace, in byte order, beginning behind `after`; at most `limit`, all if -1."""
+        rows = self._ask("SELECT role FROM register WHERE role > ? ORDER BY role LIMIT ?", (after, limit))
+        return [str(role) for (role,) in rows]
 
     def transaction(self, role: str) -> Transaction:
         """The write lock, and what is remembered of a role, until the `with` block ends.
@@ -179,12 +120,7 @@ class Ledger:
 
     def record(self, digest: bytes) -> bytes | None:
         """The encoded electorate record of this digest, or None if it is not held whole."""
-        try:
-            rows = self._db.execute(
-                "SELECT pages, data FROM page WHERE digest = ? ORDER BY page", (digest,)
-            ).fetchall()
-        except sqlite3.Error as error:
-            raise _readable(error, self.path) from error
+        rows = self._ask("SELECT pages, data FROM page WHERE digest = ? ORDER BY page", (digest,))
         if not rows or rows[0][0] != len(rows):
             return None
         return b"".join(data for _, data in rows)
@@ -197,23 +133,67 @@ class Ledger:
             return [str(error)]
         return [] if found == ["ok"] else found
 
-    def _me(self) -> Self:
-        return Self(*self._db.execute("SELECT voter, polity, epoch, digest FROM self").fetchone())
+    def _ask(self, sql: str, values: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
+        try:
+            rows = self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise readable(error, self.path) from error
+        self._sync()
+        return rows
 
-    def _register(self, role: str) -> Register:
-        row = self._db.execute("SELECT * FROM register WHERE role = ?", (role,)).fetchone()
+    def _view(self, role: str) -> tuple[Self, Register]:
+        row = self._db.execute(_VIEW, (role,)).fetchone()
         if row is None:
-            return Register()
+            raise Damaged("its first table is empty")
+        _check_types(row[:4], _SELF_TYPES)
+        me = Self(*row[:4])
+        if row[4] is None:
+            return me, Register()
+        row = row[4:]
+        _check_types(row, _REGISTER_TYPES)
         register = Register(
             Ballot(*row[1:4]), Ballot(*row[4:7]), Tenure(*row[7:11]), Ballot(*row[11:14]), Tenure(*row[14:18])
         )
         if register.promised < register.accepted:
-            raise sqlite3.DatabaseError(f"the role {role!r} was accepted above its promise")
-        return register
+            raise Damaged(f"the role {role!r} was accepted above its promise")
+        return me, register
 
     def _held(self) -> frozenset[bytes]:
         rows = self._db.execute("SELECT digest FROM page GROUP BY digest HAVING count(*) = max(pages)")
         return frozenset(digest for (digest,) in rows)
+
+    def _sync(self) -> None:
+        """Put on the disk what this connection found in the log, once; see the top of this file."""
+        if self._is_synced or self._db.in_transaction:
+            return
+        try:
+            log = os.open(f"{self.path}-wal", os.O_RDONLY)
+            try:
+                if os.fstat(log).st_size:
+                    os.fdatasync(log)
+                    sync_folder(self.path)
+            finally:
+                os.close(log)
+        except FileNotFoundError:
+            pass  # the last to close the ledger emptied the log into the file, synced that, and removed it
+        except OSError as error:
+            raise readable(error, self.path) from error
+        self._is_synced = True
+
+    def _shorten_log(self) -> None:
+        """Move a long log into the file. Failing at that does no harm: the log is the ledger just as well."""
+        try:
+            if os.stat(f"{self.path}-wal").st_size > _LOG_BYTES:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except (OSError, sqlite3.Error):
+            pass
+
+
+def _check_types(row: tuple[object, ...], types: tuple[type, ...]) -> None:
+    """Raise Damaged for values that SQLite would store, but a ledger never does."""
+    for value, kind in zip(row, types, strict=True):
+        if type(value) is not kind and not (value is None and kind is str):
+            raise Damaged(f"{kind.__name__} was expected where it has {type(value).__name__}")
 
 
 class Transaction:
@@ -222,39 +202,44 @@ class Transaction:
     def __init__(self, ledger: Ledger, role: str) -> None:
         self._ledger = ledger
         self._role = role
+        self._changes = 0
         self.me = Self(b"", NO_POLITY, 0, b"")
         self.register = Register()
         self.held: frozenset[bytes] = frozenset()
 
     def __enter__(self) -> Transaction:
         ledger = self._ledger
+        self._changes = ledger._db.total_changes
         try:
             ledger._db.execute("BEGIN IMMEDIATE")
             try:
-                self.me = ledger._me()
-                self.register = ledger._register(self._role)
+                self.me, self.register = ledger._view(self._role)
                 if self._role == ELECTORATE:
                     self.held = ledger._held()
             except BaseException:
-                ledger._db.execute("ROLLBACK")
+                roll_back(ledger._db)
                 raise
         except sqlite3.Error as error:
-            raise _readable(error, ledger.path) from error
+            raise readable(error, ledger.path) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        db = self._ledger._db
+        ledger = self._ledger
+        if kind is not None:
+            roll_back(ledger._db)
+            return
         try:
-            if kind is None:
-                db.execute("COMMIT")
-            elif db.in_transaction:
-                db.execute("ROLLBACK")
+            ledger._db.execute("COMMIT")
         except sqlite3.Error as problem:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise _readable(problem, self._ledger.path) from problem
+            roll_back(ledger._db)
+            raise readable(problem, ledger.path) from problem
+        if ledger._db.total_changes == self._changes:
+            ledger._sync()
+        else:
+            ledger._is_synced = True
+            ledger._shorten_log()
 
     def save(self, register: Register) -> None:
         """Remember `register`; costs nothing where nothing changed."""
@@ -273,8 +258,10 @@ class Transaction:
 
     def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool:
         """Keep a page of a record not yet held; True once it is whole. Pages that belie the digest are dropped."""
-        self._execute("DELETE FROM page WHERE digest = ? AND pages != ?", (digest, pages))
-        self._execute("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?)", (digest, page, pages, data))
+        known = self._execute("SELECT pages, data FROM page WHERE digest = ? AND page = ?", (digest, page))
+        if known != [(pages, data)]:
+            self._execute("DELETE FROM page WHERE digest = ? AND pages != ?", (digest, pages))
+            self._execute("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?)", (digest, page, pages, data))
         record = self._ledger.record(digest)
         if record is None:
             return False
@@ -289,47 +276,8 @@ class Transaction:
         self._execute("UPDATE self SET polity = ?, epoch = ?, digest = ?", (me.polity, me.epoch, me.digest))
         self.me = me
 
-    def _execute(self, sql: str, values: tuple[object, ...]) -> None:
+    def _execute(self, sql: str, values: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
         try:
-            self._ledger._db.execute(sql, values)
+            return self._ledger._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise _readable(error, self._ledger.path) from error
-
-
-def _sync_folder(path: str) -> None:
-    """Make the new file's name durable; SQLite does that for its logs, not for the database itself."""
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _readable(error: Exception, path: str) -> LedgerError:
-    """Tell what happened to the ledger in words an operator can act on."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    where = f"the ledger {path}"
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or (
-        not name and isinstance(error, sqlite3.DatabaseError)
-    ):
-        return LedgerError(
-            f"{where} is damaged: {error}",
-            hint="this node does not vote. Move the file away (keep it): the node becomes a new voter, "
-            "which must be enrolled in place of the old one",
-        )
-    if name == "SQLITE_FULL":
-        return LedgerError(
-            f"{where} cannot grow, the disk is full",
-            hint="free some space on that file system; nothing was lost, the voter answers again by itself",
-        )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or isinstance(error, OSError):
-        return LedgerError(
-            f"{where} cannot be opened for writing: {error}",
-            hint="check the rights of its folder, or name another with --state-dir or POLITY_STATE_DIR",
-        )
-    if name.startswith("SQLITE_BUSY"):
-        return LedgerError(
-            f"{where} stayed locked by another process for {BUSY_TIMEOUT_S:g} seconds",
-            hint=f"see who holds it open: fuser -v {path}",
-        )
-    return LedgerError(f"{where} fails: {error}", hint="check the disk (dmesg) and run `polity doctor`")
+            raise readable(error, self._ledger.path) from error

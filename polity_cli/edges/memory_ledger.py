@@ -6,6 +6,7 @@ from polity_cli.core.messages import NO_POLITY, Register
 from polity_cli.core.tenure import ELECTORATE
 from polity_cli.core.voter import Self
 from polity_cli.edges import wire
+from polity_cli.errors import LedgerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,19 +19,25 @@ class MemoryLedger:
     def __init__(self, voter: bytes) -> None:
         self._me = Self(voter, NO_POLITY, 0, b"")
         self._registers: dict[str, Register] = {}
+        # Replaced as a whole, never changed in place: a transaction that fails puts the old one back.
         self._pages: dict[bytes, dict[int, tuple[int, bytes]]] = {}
+        self._is_locked = False
 
     def close(self) -> None:
         """Nothing to close."""
+
+    def view(self, role: str) -> tuple[Self, Register]:
+        return self._me, self._registers.get(role, Register())
 
     def me(self) -> Self:
         return self._me
 
     def register(self, role: str) -> Register:
-        return self._registers.get(role, Register())
+        return self.view(role)[1]
 
     def roles(self, after: str = "", limit: int = 1000) -> list[str]:
-        return sorted((role for role in self._registers if role > after), key=str.encode)[:limit]
+        found = sorted((role for role in self._registers if role > after), key=str.encode)
+        return found if limit < 0 else found[:limit]
 
     def transaction(self, role: str) -> MemoryTransaction:
         return MemoryTransaction(self, role)
@@ -41,6 +48,9 @@ class MemoryLedger:
             return None
         return b"".join(kept[page][1] for page in sorted(kept))
 
+    def check(self) -> list[str]:
+        return []
+
 
 class MemoryTransaction:
     """See `ledger.Transaction`."""
@@ -48,25 +58,32 @@ class MemoryTransaction:
     def __init__(self, ledger: MemoryLedger, role: str) -> None:
         self._ledger = ledger
         self._role = role
-        self.me = ledger._me
-        self.register = ledger.register(role)
+        self.me = Self(b"", NO_POLITY, 0, b"")
+        self.register = Register()
         self.held: frozenset[bytes] = frozenset()
-        if role == ELECTORATE:
-            self.held = frozenset(d for d in ledger._pages if ledger.record(d) is not None)
-        self._pages = {digest: dict(kept) for digest, kept in ledger._pages.items()}
 
     def __enter__(self) -> MemoryTransaction:
+        ledger = self._ledger
+        if ledger._is_locked:
+            raise LedgerError("the ledger in memory fails: a transaction within a transaction")
+        ledger._is_locked = True
+        self.me, self.register = ledger.view(self._role)
+        self._pages = ledger._pages
+        if self._role == ELECTORATE:
+            self.held = frozenset(d for d in ledger._pages if ledger.record(d) is not None)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        ledger = self._ledger
+        ledger._is_locked = False
         if kind is not None:
-            self._ledger._pages = self._pages
+            ledger._pages = self._pages
             return
-        self._ledger._me = self.me
-        if self.register != self._ledger.register(self._role):
-            self._ledger._registers[self._role] = self.register
+        ledger._me = self.me
+        if self.register != ledger.register(self._role):
+            ledger._registers[self._role] = self.register
 
     def save(self, register: Register) -> None:
         self.register = register
@@ -74,12 +91,12 @@ class MemoryTransaction:
     def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool:
         kept = self._ledger._pages.get(digest, {})
         kept = {at: held for at, held in kept.items() if held[0] == pages} | {page: (pages, data)}
-        self._ledger._pages[digest] = kept
+        self._ledger._pages = {**self._ledger._pages, digest: kept}
         record = self._ledger.record(digest)
         if record is None:
             return False
         if digest != wire.digest(record):
-            del self._ledger._pages[digest]
+            self._ledger._pages = {d: p for d, p in self._ledger._pages.items() if d != digest}
             return False
         self.held |= {digest}
         return True

@@ -122,8 +122,8 @@ class Stream(Generic[T]):
     def stop(self) -> None:
         """End the stream and drop what was not read; does nothing if it has ended or the connection is gone.
 
-        A query cannot be stopped in Serf: its answers are ignored from here on. An agent that is handing out an
-        event just then, slowly because it runs event handlers, may panic over the end of an event stream.
+        A query cannot be stopped in Serf: its answers are ignored from here on. An agent that is handing out
+        an event just then, slowly because it runs event handlers, may panic over the end of an event stream.
         """
         with self.conn.lock:
             live = not self.closed

@@ -12,7 +12,7 @@ from __future__ import annotations
 from random import Random
 from typing import NamedTuple
 
-from polity_cli.core.candidacy import Outcome, Phase, Purpose, Verdict
+from polity_cli.core.candidacy import Outcome, Pace, Phase, Purpose, Verdict
 from tests.simulation.judge import Violation
 from tests.simulation.world import SHAPES, Chance, Kind, Operation, World
 
@@ -39,6 +39,7 @@ class Weather(NamedTuple):
     double: float
     crash: float
     recent: float
+    looks: int
 
     @classmethod
     def draw(cls, rng: Random) -> Weather:
@@ -52,7 +53,7 @@ class Weather(NamedTuple):
             stale_hint=some((0, 0, 0.5)),
             wake=some((0.02, 0.05, 0.15)),
             stop=some((0, 0, 0.01, 0.03)),
-            burst=some((0, 0.3, 0.6)),
+            burst=some((0, 0.4, 0.8)),
             reach=some((0.5, 0.7, 0.9)),
             back=some((0.5, 0.8, 1.0)),
             cut=some((0, 0, 0.2, 0.4)),
@@ -60,6 +61,7 @@ class Weather(NamedTuple):
             double=some((0, 0.05, 0.3)),
             crash=some((0, 0, 0.05)),
             recent=some((0, 0.5, 0.9)),
+            looks=some((1, 1, 3)),
         )
 
 
@@ -120,7 +122,8 @@ def _start(world: World, weather: Weather, rng: Random) -> None:
     home = rng.randrange(n + 1) if rng.random() < 0.3 else rng.randrange(n)
     hint = world.register(rng.randrange(n)) if rng.random() < weather.stale_hint else None
     alive = _some(rng, n) if rng.random() < 0.1 else None
-    world.start(purpose, home, holder=holder, term=term, local=hint, alive=alive)
+    pace = Pace(looks=weather.looks, asks=rng.randrange(1, 4))
+    world.start(purpose, home, holder=holder, term=term, local=hint, alive=alive, pace=pace)
 
 
 def _some(rng: Random, n: int) -> list[int]:

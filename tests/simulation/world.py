@@ -15,7 +15,7 @@ from typing import NamedTuple
 from polity_cli import booth
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Purpose
+from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Purpose
 from polity_cli.core.electorate import Enrolled, founding_record
 from polity_cli.core.quorum import QuorumRule, SimpleMajority, QuorumPercentage
 from polity_cli.core.tenure import ELECTORATE
@@ -156,6 +156,7 @@ class World:
         local: m.Register | None = None,
         alive: Collection[int] | None = None,
         name: str | None = None,
+        pace: Pace = Pace(),  # noqa: B008 - immutable
     ) -> Operation:
         """Begin an operation on node `home`, whose own voter's register is the hint unless `local` is given."""
         self.clock += 1
@@ -170,7 +171,13 @@ class World:
         guards = "".join(f", {k} {v}" for k, v in (("holder", holder), ("term", term)) if v is not None)
         self.say(f"{name}: {purpose.value} {ROLE}{guards}, on {op.order.node}")
         begun = candidacy.begin(
-            op.order, self.electorate, local=local, alive=living, now_s=self.clock, draws=self.draws
+            op.order,
+            self.electorate,
+            local=local,
+            alive=living,
+            now_s=self.clock,
+            draws=self.draws,
+            pace=pace,
         )
         self._move(op, begun)
         return op
@@ -201,8 +208,6 @@ class World:
             ledger.crashes = False
         after = ledger.register(ROLE)
         if after is not before:
-            if after.promised < max(before.promised, after.accepted) or after.accepted < before.accepted:
-                raise Violation(f"n{voter} went back: {before} -> {after}")
             if (after.accepted, after.tenure) != (before.accepted, before.tenure):
                 message = wire.decode_message(data)
                 if isinstance(message, m.Stand) and after.accepted.is_fast:
@@ -248,7 +253,7 @@ class World:
             self.flight += [Parcel(Kind.NEWS, op, voter, news) for voter in range(self.shape.n)]
 
     def history(self) -> list[Entry]:
-        return [Entry(op.name, op.order, op.started, op.ended, op.outcome) for op in self.ops]
+        return [Entry(op.name, op.state.order, op.started, op.ended, op.outcome) for op in self.ops]
 
     def judge(self) -> None:
         """Raise Violation unless everything that happened so far keeps S1 to S3."""

@@ -1,0 +1,218 @@
+"""The checks of `polity doctor`: each looks at one thing and says what to do about it.
+
+They go from the outside in: Serf's agent, this node's tag, its memory, its voter, the electorate. A check
+whose ground is missing is left out, not guessed.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+from polity_cli.conduct import Conductor
+from polity_cli.core.ballot import ID_BYTES
+from polity_cli.core.messages import NO_POLITY, Fetch, Page
+from polity_cli.core.record import Record
+from polity_cli.edges import wire
+from polity_cli.edges.ledger import Ledger, ledger_path
+from polity_cli.edges.network import VOTER_TAG, SerfNetwork
+from polity_cli.edges.serf_rpc import SerfClient
+from polity_cli.edges.serf_types import Done, Response
+from polity_cli.errors import LedgerError, PolityError, SerfError
+from polity_cli.session import node_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from polity_cli.core.electorate import Electorate
+    from polity_cli.settings import Settings
+
+OK = "ok"
+WARN = "warn"
+FAIL = "FAIL"
+
+_VOTER_PATIENCE_S = 2.0
+_ENOUGH_SPACE_MB = 50
+_VOLATILE = ("tmpfs", "ramfs")
+
+
+class Finding(Record):
+    """What a check found: `level` is ok, warn or FAIL; `advice` says what to do unless it is ok."""
+
+    check: str
+    level: str
+    text: str
+    advice: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """All findings about this node, in the order of the checks. Never raises PolityError."""
+    findings = [Finding("configuration", OK, settings.config or "no file; flags, environment and defaults")]
+    findings += _state_dir(settings)
+    try:
+        with SerfClient.connect(settings.rpc_addr, auth_key=settings.rpc_auth) as serf:
+            findings += _with_serf(settings, serf)
+    except SerfError as error:
+        findings.append(Finding("serf", FAIL, str(error), error.hint))
+    return findings
+
+
+def _state_dir(settings: Settings) -> Iterator[Finding]:
+    path = settings.state_dir
+    there = path
+    while not os.path.isdir(there):
+        there = os.path.dirname(os.path.abspath(there))
+    if not os.access(there, os.W_OK):
+        yield Finding(
+            "state directory",
+            FAIL,
+            f"{path} cannot be written by this user",
+            "run this as the user that serf runs as, or set POLITY_STATE_DIR (--state-dir) for both",
+        )
+        return
+    kind = _file_system(there)
+    space = os.statvfs(there)
+    free_mb = space.f_bavail * space.f_frsize // 2**20
+    if kind in _VOLATILE:
+        yield Finding(
+            "state directory",
+            FAIL,
+            f"{path} is on {kind}, which forgets everything with a reboot",
+            "put it on a disk: a voter that forgets is another voter",
+        )
+    elif free_mb < _ENOUGH_SPACE_MB:
+        yield Finding("state directory", WARN, f"only {free_mb} MB are free at {path}", "free some space")
+    else:
+        yield Finding("state directory", OK, f"{path} ({kind}, {free_mb} MB free)")
+
+
+def _file_system(path: str) -> str:
+    """The kind of file system that a directory is on, from /proc/mounts; "unknown" where there is none."""
+    best, kind = "", "unknown"
+    real = os.path.realpath(path)
+    try:
+        with open("/proc/mounts", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                _, point, found, *_ = line.split()
+                inside = real == point or real.startswith(point.rstrip("/") + "/")
+                if inside and len(point) >= len(best):
+                    best, kind = point, found
+    except OSError:
+        pass
+    return kind
+
+
+def _with_serf(settings: Settings, serf: SerfClient) -> Iterator[Finding]:
+    node = node_name(serf)
+    members = serf.members()
+    alive = sum(member.status == "alive" for member in members)
+    yield Finding("serf", OK, f"the agent of {node} answers at {settings.rpc_addr}; {alive} nodes are alive")
+    tags = next((member.tags for member in members if member.name == node), {})
+    votes = tags.get(settings.namespace) == VOTER_TAG
+    if votes:
+        yield Finding("tag", OK, f"{node} carries the tag {settings.namespace}={VOTER_TAG}")
+    else:
+        yield Finding(
+            "tag",
+            WARN,
+            f"{node} does not carry the tag {settings.namespace}={VOTER_TAG}: it may stand, but is no voter",
+            "to make it one, give serf the output of `polity serf-config` as a -config-file and restart it",
+        )
+    yield from _ledger(settings, node, votes)
+    if votes:
+        yield _voter(settings, serf, node)
+    with SerfNetwork(serf, settings.namespace) as network:
+        yield from _electorate(Conductor(network), node, votes)
+
+
+def _ledger(settings: Settings, node: str, votes: bool) -> Iterator[Finding]:
+    path = ledger_path(settings.state_dir, settings.namespace, node)
+    try:
+        ledger = Ledger.open(path, node, create=False)
+        if ledger is None:
+            level = WARN if votes else OK
+            text = f"there is none yet at {path}"
+            yield Finding("ledger", level, text, "the voter makes it when it is first asked" if votes else "")
+            return
+        damage = ledger.check()
+        ledger.close()
+    except LedgerError as error:
+        yield Finding("ledger", FAIL, str(error), error.hint)
+        return
+    if damage:
+        yield Finding("ledger", FAIL, f"{path} is damaged: {damage[0]}", "move it away and keep it")
+    else:
+        yield Finding("ledger", OK, path)
+
+
+def _voter(settings: Settings, serf: SerfClient, node: str) -> Finding:
+    """Ask this node's own voter a question over Serf, as others do."""
+    started = monotonic()
+    question = wire.encode(Fetch(os.urandom(ID_BYTES), b"", 0))
+    query = serf.query(settings.namespace, question, filter_nodes=[node], timeout_s=_VOTER_PATIENCE_S)
+    while (left_s := started + _VOTER_PATIENCE_S + 1 - monotonic()) > 0:
+        record = query.next(left_s)
+        if record is None or isinstance(record, Done):
+            break
+        if not isinstance(record, Response):
+            continue
+        took_ms = (monotonic() - started) * 1000
+        try:
+            reply = wire.decode_reply(record.payload)
+        except wire.Garbled as error:
+            text = f"the handler's answer makes no sense: {error}"
+            return Finding("voter", FAIL, text, "another program answers queries of this name")
+        if isinstance(reply, Page):
+            founded = "no polity" if reply.polity == NO_POLITY else f"polity {reply.polity.hex()}"
+            return Finding("voter", OK, f"answers in {took_ms:.0f} ms as {reply.voter.hex()}, of {founded}")
+    return Finding(
+        "voter",
+        FAIL,
+        f"nothing on {node} answers polity's queries",
+        "run `polity agent`, or give serf the handlers that `polity serf-config` prints; the hook writes "
+        "what hinders it to syslog (journalctl -t polity-hook) or to the file POLITY_HOOK_LOG names",
+    )
+
+
+def _electorate(conductor: Conductor, node: str, votes: bool) -> Iterator[Finding]:
+    try:
+        electorate = conductor.learn_electorate(timeout_s=5)
+    except PolityError as error:
+        yield Finding("electorate", FAIL, str(error), error.hint)
+        return
+    if electorate is None:
+        yield Finding("electorate", WARN, "no polity is founded here", "found it with `polity found`")
+        return
+    yield from _enrolment(conductor, electorate, node, votes)
+
+
+def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: bool) -> Iterator[Finding]:
+    members = conductor.network.members()
+    wanted = {m.name for m in members if m.votes and m.status == "alive"}
+    present = conductor.roll_call(timeout_s=5, enough=wanted.issubset)
+    roll = electorate.current
+    counted = [e.node for e in roll.voters if e.node in present and present[e.node].voter == e.voter]
+    spare = len(counted) - roll.q
+    text = f"{len(counted)} of {roll.n} voters answer, the quorum is {roll.q}"
+    if spare < 0:
+        yield Finding("quorum", FAIL, text, "nothing can be decided: bring voters back, see `polity voters`")
+    elif spare == 0:
+        yield Finding("quorum", WARN, f"{text}: none of them may fail", "bring the others back")
+    else:
+        yield Finding("quorum", OK, f"{text}: {spare} may still fail")
+    others = {n: p for n, p in present.items() if p.polity not in (NO_POLITY, electorate.polity)}
+    if others:
+        text = f"{', '.join(sorted(others))} belong to another polity"
+        yield Finding("polities", FAIL, text, "give one of them another --namespace, or part the clusters")
+    if votes and node in present and present[node].voter not in {e.voter for e in roll.voters}:
+        yield Finding(
+            "enrolment",
+            FAIL,
+            f"the voter of {node} is not enrolled, so its votes do not count",
+            "it joined after the founding, or its ledger was lost; the others decide without it",
+        )
+    silent = sorted(wanted - set(present))
+    if silent:
+        text = f"{', '.join(silent)} carry the voters' tag and do not answer"
+        yield Finding("silent voters", WARN, text, "run `polity doctor` there")

@@ -1,0 +1,88 @@
+"""The command `polity`: finds the command that was asked for and imports no other.
+
+Start-up is part of every election from a shell, so this room imports click and nothing else; each command
+lives in a room of its own and imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+COMMANDS = {
+    "found": ("polity_cli.cli.found", "found"),
+    "elect": ("polity_cli.cli.elect", "elect"),
+    "recall": ("polity_cli.cli.recall", "recall"),
+    "who": ("polity_cli.cli.who", "who"),
+    "roles": ("polity_cli.cli.roles", "roles"),
+    "voters": ("polity_cli.cli.voters", "voters"),
+    "agent": ("polity_cli.cli.agent", "agent"),
+    "serf-config": ("polity_cli.cli.serf_config", "serf_config"),
+    "doctor": ("polity_cli.cli.doctor", "doctor"),
+    "demo": ("polity_cli.cli.demo", "demo"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when asked for, listed in the order of the table above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, attribute = COMMANDS[name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from polity_cli import __version__
+
+        click.echo(f"polity {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Say which."
+)
+def cli() -> None:
+    """Elect one node into a role over HashiCorp Serf, with strong consensus.
+
+    A role is held until it is recalled. Exit codes: 0 yes, 3 no (another node holds it), 4 vacant,
+    5 no quorum (retry freely), 6 unknown (ask `polity who`), 7 no Serf agent, 8 this node or the
+    electorate is not fit, 2 usage, 1 a bug.
+
+    \b
+    Example:
+      polity elect backup && run-backup
+    """
+
+
+def main() -> None:
+    """Entry point; ends the process with one of the named exit codes."""
+    # Names are data here: whatever the locale is, printing one must not fail.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        cli.main(prog_name="polity")
+    except Exception as error:
+        if os.environ.get("POLITY_DEBUG"):
+            raise
+        click.echo(
+            f"polity: a bug: {type(error).__name__}: {error}\n"
+            "  run it again with POLITY_DEBUG=1 and report what it prints",
+            err=True,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

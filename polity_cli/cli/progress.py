@@ -1,0 +1,48 @@
+"""What a command shows of its waiting: a line on a terminal after a second, or everything with --verbose."""
+
+from __future__ import annotations
+
+import sys
+
+from polity_cli.conduct import Got, Sent, Waiting
+from polity_cli.core.messages import describe
+
+SHOWN_AFTER_S = 1.0
+
+
+class Progress:
+    """A watcher for a session. On a terminal the line is drawn over itself, and `clear` takes it away."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._terminal = sys.stderr.isatty()
+        self._drawn = False
+
+    def __call__(self, event: Sent | Got | Waiting) -> None:
+        if self._verbose:
+            self.say(f"{event.after_s * 1000:7.0f} ms  {_tell(event)}")
+        elif self._terminal and isinstance(event, Waiting) and event.after_s >= SHOWN_AFTER_S:
+            sys.stderr.write(f"\r\x1b[Kpolity: {event.after_s:.0f} s, {_tell(event)}")
+            sys.stderr.flush()
+            self._drawn = True
+
+    def say(self, text: str) -> None:
+        self.clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._drawn = False
+
+
+def _tell(event: Sent | Got | Waiting) -> str:
+    match event:
+        case Sent(message=message, again=again):
+            return f"--> {describe(message)}{' (again)' if again else ''}"
+        case Got(node=node, reply=reply, counts=counts):
+            return f"<-- {node}: {describe(reply)}{'' if counts else ' (not counted)'}"
+        case Waiting(what=what, have=have, need=need, nodes=nodes):
+            missing = f"; waiting for {', '.join(nodes)}" if nodes else ""
+            return f"{what}: {have} of {need} answers{missing}"

@@ -1,0 +1,77 @@
+"""`polity serf-config`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+
+import click
+
+from polity_cli.cli.common import Command, complain, emit, with_where
+from polity_cli.errors import BadConfiguration, PolityError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from polity_cli.settings import Settings
+
+
+@click.command("serf-config", cls=Command, example="polity serf-config > /etc/serf/polity.json")
+@click.option("--agent", "for_agent", is_flag=True, help="For nodes where `polity agent` runs: no handlers.")
+@with_where
+def serf_config(
+    for_agent: bool,
+    rpc_addr: str | None,
+    rpc_auth_file: str | None,
+    state_dir: str | None,
+    namespace: str | None,
+    config: str | None,
+) -> None:
+    """Print what makes a node a voter, as JSON for `serf agent -config-file`.
+
+    That is the tag by which voters are known and, unless --agent, the event handler that votes. Serf merges
+    several files given to it. Needs no running agent.
+    """
+    from polity_cli.settings import load
+
+    try:
+        settings = load(
+            rpc_addr=rpc_addr,
+            rpc_auth_file=rpc_auth_file,
+            state_dir=state_dir,
+            namespace=namespace,
+            config=config,
+        )
+        found: dict[str, object] = {"tags": {settings.namespace: "voter"}}
+        if not for_agent:
+            handler = handler_command(settings)
+            found["event_handlers"] = [f"{kind}:{settings.namespace}={handler}" for kind in ("query", "user")]
+        emit(json.dumps(found, indent=2))
+    except PolityError as error:
+        complain(error)
+        raise SystemExit(error.exit_code) from None
+
+
+def hook_path() -> str | None:
+    """The installed polity-hook: beside this interpreter, else the first in the PATH."""
+    beside = os.path.join(os.path.dirname(sys.executable), "polity-hook")
+    return beside if os.access(beside, os.X_OK) else shutil.which("polity-hook")
+
+
+def handler_command(settings: Settings) -> str:
+    """The shell command for the handler, with the settings that its environment would not give it."""
+    import shlex
+
+    path = hook_path()
+    if path is None:
+        raise BadConfiguration(
+            "polity-hook is not installed beside this program",
+            hint="install the package with pip or pipx, which puts polity-hook in place",
+        )
+    given = {"POLITY_STATE_DIR": settings.state_dir, "POLITY_NAMESPACE": settings.namespace}
+    words = [
+        f"{name}={shlex.quote(os.path.abspath(value) if '/' in value else value)}"
+        for name, value in given.items()
+    ]
+    return " ".join([*words, shlex.quote(path)])
