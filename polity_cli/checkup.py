@@ -198,7 +198,9 @@ def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: b
     if spare < 0:
         yield Finding("quorum", FAIL, text, "nothing can be decided: bring voters back, see `polity voters`")
     elif spare == 0:
-        yield Finding("quorum", WARN, f"{text}: none of them may fail", "bring the others back")
+        missing = roll.n > len(counted)
+        advice = "bring the others back" if missing else "with this rule none ever may: run more voters"
+        yield Finding("quorum", WARN, f"{text}: none of them may fail", advice)
     else:
         yield Finding("quorum", OK, f"{text}: {spare} may still fail")
     others = {n: p for n, p in present.items() if p.polity not in (NO_POLITY, electorate.polity)}

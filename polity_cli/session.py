@@ -340,9 +340,9 @@ class Session:
                 raise FoundingRefused(
                     f"no answer to the roll call from {say(outcome.missing)}; all {len(outcome.mine)} nodes "
                     "with the voters' tag must answer",
-                    hint="start the voter there (`polity doctor` on that node tells what it lacks); a node "
-                    f"that is not to vote must not carry the tag {self.namespace}=voter; one that is gone for "
-                    "good is removed with `serf force-leave -prune NODE`",
+                    hint="start the voter there (`polity doctor` on that node tells what it lacks). A node "
+                    f"that is not to vote must not carry the tag {self.namespace}=voter; one gone for good "
+                    "is removed with `serf force-leave -prune NODE`",
                 )
 
 
@@ -367,7 +367,7 @@ def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorat
                 f"{tenure.holder} holds {role} (term {tenure.term})",
                 holder=tenure.holder,
                 term=tenure.term,
-                hint=f"nothing to do if that is as it should be; `polity recall {_word(role)}` empties the role",
+                hint=f"fine if that is as it should be; else `polity recall {_word(role)}` empties the role",
             )
         case Verdict.GUARD:
             assert tenure is not None

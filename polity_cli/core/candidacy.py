@@ -374,7 +374,15 @@ def _after_look(c: Candidacy, now_s: float, draws: Draws) -> Move:
         return _prepare(c, now_s, draws)
     missed = any(s.confirmed_ballot < chosen.ballot for s in states.values())
     agree = tally.select(states, lambda s: s.accepted <= chosen.ballot)
-    return _done(c, verdict, chosen.tenure, yes=agree, chosen=chosen if missed else None)
+    against = verdict in (Verdict.LOST, Verdict.VACANT, Verdict.GUARD)
+    return _done(
+        c,
+        verdict,
+        chosen.tenure,
+        yes=frozenset() if against else agree,
+        no=agree if against else frozenset(),
+        chosen=chosen if missed else None,
+    )
 
 
 def _not_settled(c: Candidacy, now_s: float, draws: Draws) -> Move:

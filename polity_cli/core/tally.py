@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from polity_cli.core.ballot import Ballot
 from polity_cli.core.electorate import Electorate
-from polity_cli.core.messages import State
+from polity_cli.core.messages import Accept, Prepare, RoleQuery, Stand, State
 from polity_cli.core.record import Record
 from polity_cli.core.recovery import recover
 from polity_cli.core.tenure import Tenure
@@ -102,3 +102,23 @@ def current_of(states: States, electorate: Electorate, ballot: Ballot) -> Tenure
         {v: s for v, s in states.items() if v in promised and electorate.current.node_of(v)},
         electorate.current,
     )
+
+
+def vote_of(message: RoleQuery, state: State) -> str:
+    """What a voter's state says to the message it answers, in a word for people; "" to a read."""
+    match message:
+        case Stand(base=base, tenure=tenure, ballot=ballot):
+            if votes({b"": state}, base, tenure):
+                return "YES"
+            if is_no(state, base, ballot):
+                return "NO"
+            return _yes_or_outbid("promises", state.promised == ballot)
+        case Prepare(ballot=ballot):
+            return _yes_or_outbid("promises", state.promised == ballot)
+        case Accept(ballot=ballot):
+            return _yes_or_outbid("accepts", state.accepted == ballot)
+    return ""
+
+
+def _yes_or_outbid(word: str, agrees: bool) -> str:
+    return word if agrees else "has promised more"

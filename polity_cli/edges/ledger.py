@@ -54,7 +54,6 @@ _LOG_BYTES = 64 * 4096
 _VIEW = """
 SELECT voter, polity, epoch, digest, register.* FROM self LEFT JOIN register ON role = ?
 """
-_NO_TEXT = type(None)
 _SELF_TYPES = (bytes, bytes, int, bytes)
 _REGISTER_TYPES = (
     *(str, int, bytes, int, int, bytes, int),
@@ -107,7 +106,7 @@ class Ledger:
         return self.view(role)[1]
 
     def roles(self, after: str = "", limit: int = 1000) -> list[str]:
-        """Names of roles with any trace, in byte order, beginning behind `after`; at most `limit`, all if -1."""
+        """Names of roles with any trace, in byte order, from behind `after`; at most `limit`, all if -1."""
         rows = self._ask("SELECT role FROM register WHERE role > ? ORDER BY role LIMIT ?", (after, limit))
         return [str(role) for (role,) in rows]
 
@@ -257,7 +256,7 @@ class Transaction:
         self.register = register
 
     def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool:
-        """Keep a page of a record not yet held; True once it is whole. Pages that belie the digest are dropped."""
+        """Keep a page of a record not yet held; True once it is whole. Pages that belie the digest go."""
         known = self._execute("SELECT pages, data FROM page WHERE digest = ? AND page = ?", (digest, page))
         if known != [(pages, data)]:
             self._execute("DELETE FROM page WHERE digest = ? AND pages != ?", (digest, pages))
