@@ -109,7 +109,8 @@ class Outcome(Record):
     """What is known. `tenure` is None where nothing is; `chosen` is worth announcing to voters that miss it.
 
     `yes` and `no` are voter ids, `required` the votes that decided or were missing, `silent` the node names
-    of voters that did not answer the last message. `may_take_effect` is True only with UNKNOWN.
+    of voters that did not answer the last message, where that left it undecided. `may_take_effect` is True
+    only with UNKNOWN.
     """
 
     verdict: Verdict
@@ -458,6 +459,7 @@ def _done(
 ) -> Move:
     states = dict(c.states)
     unknown = verdict is Verdict.UNKNOWN
+    silent = tuple(e.node for e in c.electorate.voters if e.voter not in states)
     outcome = Outcome(
         verdict=verdict,
         tenure=tenure,
@@ -467,7 +469,7 @@ def _done(
         required=max(c.electorate.current.q if required is None else required, c.order.at_least),
         population=len(c.electorate.voters),
         round_trips=c.round_trips,
-        silent=tuple(e.node for e in c.electorate.voters if e.voter not in states),
+        silent=silent if verdict in (Verdict.NO_QUORUM, Verdict.UNKNOWN) else (),
         chosen=chosen,
         may_take_effect=may_take_effect or unknown,
     )

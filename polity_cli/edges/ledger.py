@@ -11,9 +11,9 @@ power cut, and stay in order between several processes at once: hooks, an agent,
 - Before anybody hears: a process killed between the writing and the syncing of its commit leaves it in the
   log, where the next to open the ledger finds it, valid, visible and perhaps not on the disk. So nothing
   that was read is handed out before this connection has synced the log once, by a commit or on purpose.
-- Short: the log is copied into the file under the write lock only. SQLite's own automatic checkpoints do
-  without, and up to version 3.51.2 two of them and a writer can meet such that commits are lost
-  (sqlite.org/wal.html, "The WAL-Reset Bug").
+- Short: the log is moved into the file by one process at a time, and under the write lock. SQLite's own
+  automatic checkpoints do without that lock, and up to version 3.51.2 two of them and a writer can meet
+  such that commits are lost (sqlite.org/wal.html, "The WAL-Reset Bug").
 
 A voter is known by a random id that is made with the file. A node that lost its file therefore comes back
 as somebody else, and nobody counts it in place of the voter it was. A file that belongs to another node
@@ -31,6 +31,7 @@ from polity_cli.core.tenure import ELECTORATE, Tenure
 from polity_cli.core.voter import Self
 from polity_cli.edges import wire
 from polity_cli.edges.ledger_file import (
+    FAULTS,
     SCHEMA_VERSION,
     Damaged,
     ledger_path,
@@ -51,6 +52,9 @@ BUSY_TIMEOUT_S = 5.0
 # Kept short: a hook is often the only process that has the file open, and reads the whole log when it starts.
 _LOG_BYTES = 64 * 4096
 
+# A process that was stopped while it read keeps the log from being moved; each commit waits this long for it.
+_SHORTEN_PATIENCE_S = 0.1
+
 _VIEW = """
 SELECT voter, polity, epoch, digest, register.* FROM self LEFT JOIN register ON role = ?
 """
@@ -66,9 +70,10 @@ _REGISTER_TYPES = (
 class Ledger:
     """An open ledger; not to be shared between threads. Every method may raise LedgerError."""
 
-    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: str, connection: sqlite3.Connection, busy_timeout_s: float) -> None:
         self.path = path
         self._db = connection
+        self._busy_timeout_s = busy_timeout_s
         self._is_synced = False
 
     @classmethod
@@ -82,7 +87,7 @@ class Ledger:
         of another node.
         """
         db = open_file(path, node, create=create, busy_timeout_s=busy_timeout_s)
-        return None if db is None else cls(path, db)
+        return None if db is None else cls(path, db, busy_timeout_s)
 
     def close(self) -> None:
         """Close the file; whoever closes it last moves what is in the log into it."""
@@ -92,7 +97,7 @@ class Ledger:
         """Who this voter is and what it remembers of a role, both at one instant, without a lock."""
         try:
             found = self._view(role)
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise readable(error, self.path) from error
         self._sync()
         return found
@@ -128,14 +133,14 @@ class Ledger:
         """What SQLite's own integrity check finds wrong; empty if nothing."""
         try:
             found = [row[0] for row in self._db.execute("PRAGMA quick_check")]
-        except sqlite3.Error as error:
+        except FAULTS as error:
             return [str(error)]
         return [] if found == ["ok"] else found
 
     def _ask(self, sql: str, values: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
         try:
             rows = self._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise readable(error, self.path) from error
         self._sync()
         return rows
@@ -175,7 +180,7 @@ class Ledger:
                 os.close(log)
         except FileNotFoundError:
             pass  # the last to close the ledger emptied the log into the file, synced that, and removed it
-        except OSError as error:
+        except FAULTS as error:
             raise readable(error, self.path) from error
         self._is_synced = True
 
@@ -183,9 +188,16 @@ class Ledger:
         """Move a long log into the file. Failing at that does no harm: the log is the ledger just as well."""
         try:
             if os.stat(f"{self.path}-wal").st_size > _LOG_BYTES:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except (OSError, sqlite3.Error):
+                self._wait_for_others(_SHORTEN_PATIENCE_S)
+                try:
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    self._wait_for_others(self._busy_timeout_s)
+        except FAULTS:
             pass
+
+    def _wait_for_others(self, patience_s: float) -> None:
+        self._db.execute(f"PRAGMA busy_timeout={int(patience_s * 1000)}").fetchall()
 
 
 def _check_types(row: tuple[object, ...], types: tuple[type, ...]) -> None:
@@ -218,7 +230,7 @@ class Transaction:
             except BaseException:
                 roll_back(ledger._db)
                 raise
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise readable(error, ledger.path) from error
         return self
 
@@ -231,7 +243,7 @@ class Transaction:
             return
         try:
             ledger._db.execute("COMMIT")
-        except sqlite3.Error as problem:
+        except FAULTS as problem:
             roll_back(ledger._db)
             raise readable(problem, ledger.path) from problem
         if ledger._db.total_changes == self._changes:
@@ -278,5 +290,5 @@ class Transaction:
     def _execute(self, sql: str, values: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
         try:
             return self._ledger._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise readable(error, self._ledger.path) from error

@@ -47,6 +47,13 @@ class Damaged(sqlite3.DatabaseError):
     """What SQLite read without complaint, but nobody here can have written."""
 
 
+FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError)
+"""What using a ledger's file raises. The last comes for SQLite's own words when it quotes from a damaged file."""
+
+# A header; SQLite takes a file that is shorter for a new one.
+_MIN_FILE_BYTES = 100
+
+
 def ledger_path(state_dir: str, namespace: str, node: str) -> str:
     """Where the ledger of a node lies; several nodes and namespaces may share a state directory."""
     name = f"{_file_name(namespace)}@{_file_name(node)}"
@@ -70,7 +77,10 @@ def open_file(path: str, node: str, *, create: bool, busy_timeout_s: float) -> s
     """
     _check_node(node)
     try:
-        if not _size(path):
+        size = _size(path)
+        if size and size < _MIN_FILE_BYTES:
+            raise Damaged(f"it has {size} bytes")
+        if not size:
             log = f"{path}-wal"
             if os.path.exists(log) and not _size(path):
                 raise LedgerError(
@@ -83,11 +93,11 @@ def open_file(path: str, node: str, *, create: bool, busy_timeout_s: float) -> s
                     return None
                 _make_folder(os.path.dirname(path))
         db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
-    except (OSError, sqlite3.Error) as error:
+    except FAULTS as error:
         raise readable(error, path) from error
     try:
         _prepare(db, path, node, busy_timeout_s)
-    except (OSError, sqlite3.Error) as error:
+    except FAULTS as error:
         db.close()
         raise readable(error, path) from error
     except BaseException:
@@ -217,7 +227,7 @@ def readable(error: Exception, path: str) -> LedgerError:
     nameless = not name and isinstance(error, sqlite3.OperationalError)
     if (
         name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
-        or isinstance(error, Damaged)
+        or isinstance(error, Damaged | UnicodeDecodeError)
         or nameless
         or (name == "SQLITE_ERROR" and "no such" in str(error))
     ):

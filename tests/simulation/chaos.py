@@ -32,12 +32,14 @@ class Weather(NamedTuple):
     wake: float
     stop: float
     burst: float
+    gossip: float
     reach: float
     back: float
     cut: float
     loss: float
     double: float
     crash: float
+    mislaid: float
     recent: float
     looks: int
 
@@ -54,12 +56,14 @@ class Weather(NamedTuple):
             wake=some((0.02, 0.05, 0.15)),
             stop=some((0, 0, 0.01, 0.03)),
             burst=some((0, 0.4, 0.8)),
+            gossip=some((0, 0.1, 0.3)),
             reach=some((0.5, 0.7, 0.9)),
             back=some((0.5, 0.8, 1.0)),
             cut=some((0, 0, 0.2, 0.4)),
             loss=some((0, 0, 0.05, 0.2)),
             double=some((0, 0.05, 0.3)),
             crash=some((0, 0, 0.05)),
+            mislaid=some((0, 0, 0.1)),
             recent=some((0, 0.5, 0.9)),
             looks=some((1, 1, 3)),
         )
@@ -103,6 +107,8 @@ def _storm(world: World, weather: Weather, rng: Random) -> None:
             end(rng.choice(active))
         elif active and rng.random() < weather.burst:
             _burst(world, rng.choice(active), weather, rng)
+        elif rng.random() < weather.gossip:
+            _gossip(world, cut, rng)
         else:
             _deliver_one(world, cut, weather, rng)
 
@@ -153,8 +159,16 @@ def _burst(world: World, op: Operation, weather: Weather, rng: Random) -> None:
                 world.deliver(answer)
 
 
+def _gossip(world: World, cut: set[tuple[Operation, int]], rng: Random) -> None:
+    """Announcements reach some of the voters."""
+    for parcel in [p for p in world.flight if p.kind is Kind.NEWS and (p.op, p.voter) not in cut]:
+        if rng.random() < 0.5:
+            world.flight.remove(parcel)
+            world.deliver(parcel)
+
+
 def _deliver_one(world: World, cut: set[tuple[Operation, int]], weather: Weather, rng: Random) -> None:
-    """Any parcel, of any age, arrives; or is lost; or arrives at a voter that crashes."""
+    """Any parcel, of any age, arrives; or is lost; or finds its voter crashing, or the wrong operation."""
     flight = world.flight
     size = len(flight)
     if not size:
@@ -173,6 +187,8 @@ def _deliver_one(world: World, cut: set[tuple[Operation, int]], weather: Weather
         known = len(flight)
         world.deliver(parcel, crash=rng.random() < 0.5)
         del flight[known:]
+    elif parcel.kind is Kind.REPLY and rng.random() < weather.mislaid:
+        world.deliver(parcel._replace(op=rng.choice(world.ops)))
     else:
         world.deliver(parcel)
 
