@@ -33,6 +33,9 @@ WARN = "warn"
 FAIL = "FAIL"
 
 _VOTER_PATIENCE_S = 2.0
+_SLOW_MS = 500
+# After the first answer, as long as a second program on the same node may take to give another.
+_MORE_ANSWERS_S = 0.1
 _ENOUGH_SPACE_MB = 50
 _VOLATILE = ("tmpfs", "ramfs")
 
@@ -121,7 +124,7 @@ def _with_serf(settings: Settings, serf: SerfClient) -> Iterator[Finding]:
         )
     yield from _ledger(settings, node, votes)
     if votes:
-        yield _voter(settings, serf, node)
+        yield from _voter(settings, serf, node)
     with SerfNetwork(serf, settings.namespace) as network:
         yield from _electorate(Conductor(network), node, votes)
 
@@ -146,33 +149,80 @@ def _ledger(settings: Settings, node: str, votes: bool) -> Iterator[Finding]:
         yield Finding("ledger", OK, path)
 
 
-def _voter(settings: Settings, serf: SerfClient, node: str) -> Finding:
+def _voter(settings: Settings, serf: SerfClient, node: str) -> Iterator[Finding]:
     """Ask this node's own voter a question over Serf, as others do."""
     started = monotonic()
     question = wire.encode(Fetch(os.urandom(ID_BYTES), b"", 0))
     query = serf.query(settings.namespace, question, filter_nodes=[node], timeout_s=_VOTER_PATIENCE_S)
-    while (left_s := started + _VOTER_PATIENCE_S + 1 - monotonic()) > 0:
+    deadline = started + _VOTER_PATIENCE_S + 1
+    answers: list[bytes] = []
+    took_ms = 0.0
+    while (left_s := deadline - monotonic()) > 0:
         record = query.next(left_s)
         if record is None or isinstance(record, Done):
             break
-        if not isinstance(record, Response):
-            continue
-        took_ms = (monotonic() - started) * 1000
-        try:
-            reply = wire.decode_reply(record.payload)
-        except wire.Garbled as error:
-            text = f"the handler's answer makes no sense: {error}"
-            return Finding("voter", FAIL, text, "another program answers queries of this name")
-        if isinstance(reply, Page):
-            founded = "no polity" if reply.polity == NO_POLITY else f"polity {reply.polity.hex()}"
-            return Finding("voter", OK, f"answers in {took_ms:.0f} ms as {reply.voter.hex()}, of {founded}")
-    return Finding(
-        "voter",
-        FAIL,
-        f"nothing on {node} answers polity's queries",
-        "run `polity agent`, or give serf the handlers that `polity serf-config` prints; the hook writes "
-        "what hinders it to syslog (journalctl -t polity-hook) or to the file POLITY_HOOK_LOG names",
-    )
+        if isinstance(record, Response):
+            if not answers:
+                took_ms = (monotonic() - started) * 1000
+                deadline = monotonic() + _MORE_ANSWERS_S
+            answers.append(record.payload)
+    if not answers:
+        yield Finding(
+            "voter",
+            FAIL,
+            f"nothing on {node} answers polity's queries",
+            "run `polity agent`, or give serf the handlers that `polity serf-config` prints; the hook writes "
+            "what hinders it to syslog (journalctl -t polity-hook) or to the file POLITY_HOOK_LOG names",
+        )
+        return
+    if len(answers) > 1:
+        text = f"{len(answers)} answers came to one question to {node}"
+        yield Finding("answers", WARN, text, "two nodes may have this name; give each its own")
+    yield from _answer(settings, node, answers[0], took_ms)
+
+
+def _answer(settings: Settings, node: str, payload: bytes, took_ms: float) -> Iterator[Finding]:
+    """What the answer of this node's own voter tells."""
+    try:
+        reply = wire.decode_reply(payload)
+    except wire.Garbled as error:
+        text = f"the handler's answer makes no sense: {error}"
+        yield Finding("voter", FAIL, text, "another program answers queries of this name")
+        return
+    if not isinstance(reply, Page):
+        text = "the handler's answer does not fit the question"
+        yield Finding("voter", FAIL, text, "another program answers queries of this name")
+        return
+    founded = "no polity" if reply.polity == NO_POLITY else f"polity {reply.polity.hex()}"
+    text = f"answers in {took_ms:.0f} ms as {reply.voter.hex()}, of {founded}"
+    if took_ms > _SLOW_MS:
+        yield Finding("voter", WARN, text, "serf runs its handlers one by one: is another one slow?")
+    else:
+        yield Finding("voter", OK, text)
+    ours = _voter_id(settings, node)
+    if ours is not None and ours != reply.voter:
+        yield Finding(
+            "memory",
+            WARN,
+            f"the voter that answers has another ledger than {settings.state_dir} holds",
+            "give voter and commands the same POLITY_STATE_DIR (--state-dir)",
+        )
+
+
+def _voter_id(settings: Settings, node: str) -> bytes | None:
+    """The id in this node's ledger as the settings find it; None if there is none to be read."""
+    try:
+        ledger = Ledger.open(ledger_path(settings.state_dir, settings.namespace, node), node, create=False)
+    except LedgerError:
+        return None
+    if ledger is None:
+        return None
+    try:
+        return ledger.me().voter
+    except LedgerError:
+        return None
+    finally:
+        ledger.close()
 
 
 def _electorate(conductor: Conductor, node: str, votes: bool) -> Iterator[Finding]:
@@ -207,14 +257,39 @@ def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: b
     if others:
         text = f"{', '.join(sorted(others))} belong to another polity"
         yield Finding("polities", FAIL, text, "give one of them another --namespace, or part the clusters")
-    if votes and node in present and present[node].voter not in {e.voter for e in roll.voters}:
+    if node in present and not others:
+        yield from _entered(electorate, node, present)
+    if votes and node in present and electorate.node_of(present[node].voter) != node:
+        known = node in {e.node for e in electorate.voters}
         yield Finding(
             "enrolment",
             FAIL,
             f"the voter of {node} is not enrolled, so its votes do not count",
-            "it joined after the founding, or its ledger was lost; the others decide without it",
+            "its node is, with another ledger: if that was only moved, move it back (never an old copy)"
+            if known
+            else "it joined after the founding; the others decide without it",
         )
+    elif votes and node in present:
+        yield Finding("enrolment", OK, f"{node} is one of the {roll.n} voters")
     silent = sorted(wanted - set(present))
     if silent:
         text = f"{', '.join(silent)} carry the voters' tag and do not answer"
         yield Finding("silent voters", WARN, text, "run `polity doctor` there")
+
+
+def _entered(electorate: Electorate, node: str, present: dict[str, Page]) -> Iterator[Finding]:
+    """Whether this node's voter has entered the same record as the other enrolled voters."""
+    enrolled = {e.node for e in electorate.voters}
+    newest = max(present[name].epoch for name in enrolled & set(present) | {node})
+    mine = present[node]
+    records = {present[name].digest for name in enrolled & set(present) if present[name].epoch == newest}
+    if mine.epoch < newest or not mine.polity:
+        text = f"{node} has entered electorate {mine.epoch}, others have entered {newest}"
+        yield Finding("record", WARN, text, "the next election or question hands it the newer record")
+    elif len(records | {mine.digest}) > 1:
+        text = f"voters have entered different records of electorate {newest}"
+        yield Finding(
+            "record", FAIL, text, "a ledger was tampered with or copied; compare `polity voters` runs"
+        )
+    else:
+        yield Finding("record", OK, f"{node} has entered electorate {newest}, as the others have")

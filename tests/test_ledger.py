@@ -191,9 +191,10 @@ def test_pages_that_belie_their_digest_are_dropped_and_right_ones_taken_again(le
     assert ledger.record(DIGEST) == BIG_RECORD
 
 
-def test_pages_of_another_count_replace_those_of_the_first(ledger: AnyLedger) -> None:
+@pytest.mark.parametrize("size", [400, 700])
+def test_pages_of_another_count_replace_those_of_the_first(ledger: AnyLedger, size: int) -> None:
     """A program with pages of another size speaks of the same record; the two must not be mixed."""
-    other = [BIG_RECORD[at : at + 400] for at in range(0, len(BIG_RECORD), 400)]
+    other = [BIG_RECORD[at : at + size] for at in range(0, len(BIG_RECORD), size)]
     assert len(other) != len(PAGES)
     with ledger.transaction(ELECTORATE) as turn:
         for page, data in enumerate(PAGES[:-1]):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import click
 
-from polity_cli.cli.common import Command, complain, with_where
+from polity_cli.cli.common import Command, with_where
 
 
-@click.command(cls=Command, example="polity agent --state-dir /var/lib/polity")
+@click.command(
+    cls=Command,
+    exits=(2, 7, 8),
+    example="polity agent --state-dir /var/lib/polity",
+)
 @with_where
 def agent(
     rpc_addr: str | None,
@@ -16,24 +20,19 @@ def agent(
     namespace: str | None,
     config: str | None,
 ) -> None:
-    """Vote, in the foreground, until SIGTERM or SIGINT.
+    """Vote, in the foreground, until SIGTERM or SIGINT, which end it with 0.
 
     Survives restarts of the Serf agent, and tells systemd when it is ready (Type=notify).
     """
     from polity_cli.agent import run
-    from polity_cli.errors import PolityError
     from polity_cli.settings import load
 
-    try:
-        run(
-            load(
-                rpc_addr=rpc_addr,
-                rpc_auth_file=rpc_auth_file,
-                state_dir=state_dir,
-                namespace=namespace,
-                config=config,
-            )
+    run(
+        load(
+            rpc_addr=rpc_addr,
+            rpc_auth_file=rpc_auth_file,
+            state_dir=state_dir,
+            namespace=namespace,
+            config=config,
         )
-    except PolityError as error:
-        complain(error)
-        raise SystemExit(error.exit_code) from None
+    )

@@ -1,42 +1,32 @@
-"""What all commands share: options, the session, signals, and how an answer becomes an exit code.
-
-stdout is a contract: one line, or one JSON object, and nothing else. All talk goes to stderr. A command
-ends with the code of its answer; one that is interrupted first lets its operation end, so that it can say
-whether the outcome is known.
-"""
+"""What the commands share on their command lines: options, and how each help page ends."""
 
 from __future__ import annotations
-
-import json
-import os
-import signal
-import sys
-from time import monotonic
 
 import click
 
 from polity_cli.core.record import Record
-from polity_cli.errors import PolityError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any, NoReturn
+    from collections.abc import Callable
+    from typing import Any
 
-    from polity_cli.conduct import Watch
-    from polity_cli.session import Session
     from polity_cli.settings import Settings
 
 DEFAULT_TIMEOUT_S = 15.0
 
-
-class Answer(Record):
-    """What a command found out: `data` for --json, `text` for people, and the error that tells a plain no."""
-
-    data: Mapping[str, object]
-    text: str = ""
-    error: PolityError | None = None
-    note: str = ""
+EXIT_CODES = {
+    0: "yes: done, held, answered",
+    1: "unexpected failure (a bug); never an answer",
+    2: "usage",
+    3: "no, decided: another node holds the role, or a guard did not match",
+    4: "vacant: nobody holds the role",
+    5: "no quorum, and nothing of this can take effect later: retry freely",
+    6: "unknown: it may take effect; ask `polity who`",
+    7: "the Serf agent cannot be reached, or refuses us",
+    8: "this node or the electorate is not fit: see `polity doctor`",
+    130: "interrupted (143 by SIGTERM); what may have happened is on stderr",
+}
 
 
 class Options(Record):
@@ -65,16 +55,21 @@ class Options(Record):
 
 
 class Command(click.Command):
-    """A command whose help ends in an example."""
+    """A command whose help ends in the exit codes that matter there (0 is added) and a real example."""
 
-    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, example: str = "", exits: tuple[int, ...] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
+        self.exits = (0, *exits)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()
+        formatter.write("Exit codes:\n")
+        for code in self.exits:
+            formatter.write(f"  {code:<3}  {EXIT_CODES[code]}\n")
+        formatter.write_paragraph()
         formatter.write("Example:\n")
-        for line in self.example.splitlines():
+        for line in self.example.strip("\n").splitlines():
             formatter.write(f"  {line}\n")
 
 
@@ -129,122 +124,3 @@ def with_where(function: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(WHERE):
         function = option(function)
     return function
-
-
-class Interruption:
-    """SIGINT and SIGTERM while an operation runs: the first asks it to end, the second ends the process."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-
-    def __call__(self, number: int, _: object) -> None:
-        if self.signal:
-            os._exit(128 + number)
-        self.signal = number
-
-    def listen(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self)
-
-
-def in_session(command: str, options: Options, work: Callable[[Session], Answer]) -> NoReturn:
-    """Do `work` with a session on the local agent, tell its answer, and end the process."""
-    from polity_cli.cli.progress import Progress
-
-    interruption = Interruption()
-    interruption.listen()
-    progress = Progress(verbose=options.verbose)
-
-    def run() -> Answer:
-        from polity_cli.edges.serf_rpc import SerfClient
-        from polity_cli.session import Session
-
-        settings = options.settings()
-        watch: Watch = progress
-        with (
-            SerfClient.connect(
-                settings.rpc_addr,
-                auth_key=settings.rpc_auth,
-                connect_timeout_s=min(5.0, options.timeout),
-                timeout_s=min(10.0, options.timeout),
-            ) as serf,
-            Session(
-                serf,
-                namespace=settings.namespace,
-                state_dir=settings.state_dir,
-                watch=watch,
-                should_stop=lambda: interruption.signal != 0,
-            ) as session,
-        ):
-            answer = work(session)
-            if options.verbose and session.strange_answers:
-                progress.say(
-                    f"{session.strange_answers} answers could not be read (another version of polity?)"
-                )
-            return answer
-
-    finish(command, run, as_json=options.as_json, interruption=interruption, before_talking=progress.clear)
-
-
-def finish(
-    command: str,
-    run: Callable[[], Answer],
-    *,
-    as_json: bool,
-    interruption: Interruption | None = None,
-    before_talking: Callable[[], None] = lambda: None,
-) -> NoReturn:
-    """Run a command's work and end the process with what came of it."""
-    try:
-        answer = run()
-    except PolityError as error:
-        data = {"command": command, "outcome": "error", "error": str(error), "hint": error.hint}
-        answer = Answer({**data, "exit_code": error.exit_code}, error=error)
-    before_talking()
-    code = answer.error.exit_code if answer.error is not None else 0
-    # What is decided is told as such, also to somebody who wanted to leave; the rest is an interruption.
-    if interruption is not None and interruption.signal and code in (5, 6):
-        code = 128 + interruption.signal
-        click.echo("polity: interrupted", err=True)
-    if as_json:
-        emit(json.dumps(answer.data, ensure_ascii=False))
-    elif answer.text:
-        emit(plain(answer.text))
-    if answer.error is not None:
-        complain(answer.error)
-    if answer.note and not as_json:
-        click.echo(answer.note, err=True)
-    _end(code)
-
-
-def emit(text: str) -> None:
-    """Print to stdout; somebody who closed it has heard enough."""
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def complain(error: PolityError) -> None:
-    """Say on stderr what happened, and what to do next."""
-    click.echo(f"polity: {plain(str(error))}", err=True)
-    if error.hint:
-        click.echo(f"  {plain(error.hint)}", err=True)
-
-
-def plain(text: str) -> str:
-    """Text with control characters made visible: names come from other machines."""
-    return "".join(c if c == "\n" or c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def since(started: float) -> float:
-    """Seconds since a `monotonic` time, for people: milliseconds are precise enough."""
-    return round(monotonic() - started, 3)
-
-
-def _end(code: int) -> NoReturn:
-    # The interpreter's own tidying takes as long as a local query; everything is written and closed.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

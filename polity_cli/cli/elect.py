@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 import click
 
-from polity_cli.cli.common import Answer, Command, Options, in_session, since, with_options
+from polity_cli.cli.common import Command, Options, with_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from polity_cli.session import Session
+    from polity_cli.cli.running import Answer, Visit
 
 
-@click.command(cls=Command, example="polity elect backup && run-backup")
+@click.command(
+    cls=Command,
+    exits=(2, 3, 5, 6, 7, 8, 130),
+    example="polity elect backup && run-backup",
+)
 @click.argument("role")
 @with_options
 def elect(role: str, options: Options) -> None:
     """Stand for ROLE with this node as candidate.
 
-    Exits with 0 if this node holds ROLE now, also if it did before; with 3 if another node does. The first
-    election in a cluster founds its polity.
+    Exits with 0 if this node holds ROLE now, also if it did before; with 3 if another node does. The term is
+    the fencing token: it only grows. The first election in a cluster founds its polity.
     """
+    from polity_cli.cli.running import Answer, in_session
+    from polity_cli.core.tenure import check_role
 
-    def work(session: Session) -> Answer:
-        from polity_cli.cli.output import votes
+    check_role(role)
+
+    def work(visit: Visit) -> Answer:
+        from polity_cli.cli.output import about, decide
         from polity_cli.core.candidacy import Purpose, Verdict
-        from polity_cli.session import error_of
 
-        started = monotonic()
-        outcome = session.elect(role, timeout_s=options.timeout, patient=options.wait)
+        session = visit.session
+        outcome, error = decide(
+            visit,
+            Purpose.ELECT,
+            role,
+            lambda: session.elect(role, timeout_s=visit.left(), patient=options.wait),
+        )
         tenure = outcome.tenure
-        error = error_of((Purpose.ELECT, role), outcome, session.electorate())
         data = {
             "command": "elect",
             "role": role,
@@ -39,11 +48,7 @@ def elect(role: str, options: Options) -> None:
             "holder": tenure.holder if tenure else None,
             "term": tenure.term if tenure else None,
             "candidate": session.node,
-            "votes": votes(outcome),
-            "round_trips": outcome.round_trips,
-            "seconds": since(started),
-            "silent": list(outcome.silent),
-            "may_take_effect": outcome.may_take_effect,
+            **about(visit, outcome),
         }
         text = ""
         if error is None and tenure is not None:

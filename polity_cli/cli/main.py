@@ -11,6 +11,10 @@ import sys
 
 import click
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 COMMANDS = {
     "found": ("polity_cli.cli.found", "found"),
     "elect": ("polity_cli.cli.elect", "elect"),
@@ -58,7 +62,7 @@ def cli() -> None:
 
     A role is held until it is recalled. Exit codes: 0 yes, 3 no (another node holds it), 4 vacant,
     5 no quorum (retry freely), 6 unknown (ask `polity who`), 7 no Serf agent, 8 this node or the
-    electorate is not fit, 2 usage, 1 a bug.
+    electorate is not fit, 2 usage, 1 a bug, 130 and 143 interrupted.
 
     \b
     Example:
@@ -66,22 +70,55 @@ def cli() -> None:
     """
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point; ends the process with one of the named exit codes."""
     # Names are data here: whatever the locale is, printing one must not fail.
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        cli.main(prog_name="polity")
-    except Exception as error:
-        if os.environ.get("POLITY_DEBUG"):
-            raise
-        click.echo(
-            f"polity: a bug: {type(error).__name__}: {error}\n"
-            "  run it again with POLITY_DEBUG=1 and report what it prints",
-            err=True,
-        )
-        sys.exit(1)
+        # A command ends the process by itself; only help pages and the like come back.
+        cli.main(prog_name="polity", standalone_mode=False)
+    except SystemExit:
+        # Click's way when somebody closes stdout in the middle of a help page, and has seen enough of it.
+        sys.stderr = None
+    except BaseException as error:  # noqa: BLE001 - the last frame: everything has its exit code
+        _fail(error)
+    from polity_cli.cli.running import leave
+
+    leave(0)
+
+
+def _fail(error: BaseException) -> NoReturn:
+    """End the process over what no command has dealt with: usage, an early Ctrl-C, or a bug."""
+    from polity_cli.cli.running import end, failure
+    from polity_cli.errors import BadInput, PolityError
+
+    words = sys.argv[1:]
+    as_json = "--json" in words
+    command = next((word for word in words if word in COMMANDS), None)
+    code = 1
+    match error:
+        case click.exceptions.NoArgsIsHelpError() if not as_json:
+            error.show()
+            answer = failure(command, BadInput("no command given"))._replace(error=None)
+            code = 2
+        case click.ClickException():
+            page = "polity --help" if command is None else f"polity {command} --help"
+            answer, code = failure(command, BadInput(error.format_message(), hint=f"see `{page}`")), 2
+        case PolityError():
+            answer, code = failure(command, error), error.exit_code
+        case click.Abort() | KeyboardInterrupt():
+            answer, code = failure(command, PolityError("interrupted"), 130), 130
+        case _:
+            if os.environ.get("POLITY_DEBUG"):
+                import traceback
+
+                traceback.print_exception(error)
+            bug = f"a bug: {' '.join(f'{type(error).__name__}: {error}'.split())}"
+            hint = "run it again with POLITY_DEBUG=1 and report what it prints"
+            answer = failure(command, PolityError(bug, hint=hint))
+    end(answer, code, as_json=as_json)
 
 
 if __name__ == "__main__":

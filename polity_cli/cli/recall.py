@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 import click
 
-from polity_cli.cli.common import Answer, Command, Options, in_session, since, with_options
+from polity_cli.cli.common import Command, Options, with_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from polity_cli.session import Session
+    from polity_cli.cli.running import Answer, Visit
 
 
-@click.command(cls=Command, example="polity recall backup --holder n3 --term 7")
+@click.command(
+    cls=Command,
+    exits=(2, 3, 4, 5, 6, 7, 8, 130),
+    example="polity recall backup --holder n3 --term 7",
+)
 @click.argument("role")
 @click.option("--holder", metavar="NAME", help="Only if this node holds it.")
 @click.option("--term", type=click.IntRange(min=1), metavar="N", help="Only in this term.")
@@ -23,18 +25,26 @@ def recall(role: str, holder: str | None, term: int | None, options: Options) ->
 
     Exits with 0 if it was emptied, with 4 if nobody held it, with 3 if a guard did not match.
     """
+    from polity_cli.cli.running import Answer, in_session
+    from polity_cli.core.tenure import MAX_NODE_BYTES, check_name, check_role
 
-    def work(session: Session) -> Answer:
-        from polity_cli.cli.output import votes
+    check_role(role)
+    if holder is not None:
+        check_name(holder, "holder's name", MAX_NODE_BYTES)
+
+    def work(visit: Visit) -> Answer:
+        from polity_cli.cli.output import about, decide
         from polity_cli.core.candidacy import Purpose, Verdict
-        from polity_cli.session import error_of
 
-        started = monotonic()
-        outcome = session.recall(
-            role, holder=holder, term=term, timeout_s=options.timeout, patient=options.wait
+        outcome, error = decide(
+            visit,
+            Purpose.RECALL,
+            role,
+            lambda: visit.session.recall(
+                role, holder=holder, term=term, timeout_s=visit.left(), patient=options.wait
+            ),
         )
         tenure = outcome.tenure
-        error = error_of((Purpose.RECALL, role), outcome, session.electorate())
         was = tenure.holder if tenure and outcome.verdict is Verdict.GUARD else outcome.previous_holder
         data = {
             "command": "recall",
@@ -42,11 +52,7 @@ def recall(role: str, holder: str | None, term: int | None, options: Options) ->
             "outcome": outcome.verdict.value,
             "previous_holder": was,
             "term": tenure.term if tenure else None,
-            "votes": votes(outcome),
-            "round_trips": outcome.round_trips,
-            "seconds": since(started),
-            "silent": list(outcome.silent),
-            "may_take_effect": outcome.may_take_effect,
+            **about(visit, outcome),
         }
         text = ""
         if error is None and tenure is not None:

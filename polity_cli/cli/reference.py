@@ -22,8 +22,8 @@ _COMMON = 5
 _HEAD = """\
 # Commands
 
-Made by `python -m polity_cli.cli.reference`; `tests/test_docs.py` fails when it is out of date. What the exit
-codes and the JSON mean is in [json.md](json.md), what to do about each error in [operations.md](operations.md).
+Made by `python -m polity_cli.cli.reference`; `tests/test_docs.py` fails when it is out of date.
+Exit codes and JSON are in [json.md](json.md), what to do about each error in [operations.md](operations.md).
 """
 
 

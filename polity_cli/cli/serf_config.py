@@ -9,15 +9,20 @@ import sys
 
 import click
 
-from polity_cli.cli.common import Command, complain, emit, with_where
-from polity_cli.errors import BadConfiguration, PolityError
+from polity_cli.cli.common import Command, with_where
+from polity_cli.errors import BadConfiguration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from polity_cli.settings import Settings
 
 
-@click.command("serf-config", cls=Command, example="polity serf-config > /etc/serf/polity.json")
+@click.command(
+    "serf-config",
+    cls=Command,
+    exits=(2, 8),
+    example="polity serf-config > /etc/serf/polity.json",
+)
 @click.option("--agent", "for_agent", is_flag=True, help="For nodes where `polity agent` runs: no handlers.")
 @with_where
 def serf_config(
@@ -33,34 +38,36 @@ def serf_config(
     That is the tag by which voters are known and, unless --agent, the event handler that votes. Serf merges
     several files given to it. Needs no running agent.
     """
+    from polity_cli.cli.running import Answer, end
     from polity_cli.settings import load
 
-    try:
-        settings = load(
-            rpc_addr=rpc_addr,
-            rpc_auth_file=rpc_auth_file,
-            state_dir=state_dir,
-            namespace=namespace,
-            config=config,
-        )
-        found: dict[str, object] = {"tags": {settings.namespace: "voter"}}
-        if not for_agent:
-            handler = handler_command(settings)
-            found["event_handlers"] = [f"{kind}:{settings.namespace}={handler}" for kind in ("query", "user")]
-        emit(json.dumps(found, indent=2))
-    except PolityError as error:
-        complain(error)
-        raise SystemExit(error.exit_code) from None
+    settings = load(
+        rpc_addr=rpc_addr,
+        rpc_auth_file=rpc_auth_file,
+        state_dir=state_dir,
+        namespace=namespace,
+        config=config,
+    )
+    found: dict[str, object] = {"tags": {settings.namespace: "voter"}}
+    if not for_agent:
+        handler = handler_command(settings)
+        found["event_handlers"] = [f"{kind}:{settings.namespace}={handler}" for kind in ("query", "user")]
+    end(Answer({}, json.dumps(found, indent=2)), 0, as_json=False)
 
 
 def hook_path() -> str | None:
-    """The installed polity-hook: beside this interpreter, else the first in the PATH."""
-    beside = os.path.join(os.path.dirname(sys.executable), "polity-hook")
-    return beside if os.access(beside, os.X_OK) else shutil.which("polity-hook")
+    """The installed polity-hook's absolute path: beside this interpreter, else the first in the PATH."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(sys.executable)), "polity-hook")
+    found = beside if os.access(beside, os.X_OK) else shutil.which("polity-hook")
+    return None if found is None else os.path.abspath(found)
 
 
 def handler_command(settings: Settings) -> str:
-    """The shell command for the handler, with the settings that its environment would not give it."""
+    """The shell command for the handler, with the settings that its environment would not give it.
+
+    Both are always said: the default directory depends on whose environment it is, and a hook that has both
+    need not read the configuration file for each query.
+    """
     import shlex
 
     path = hook_path()
@@ -69,9 +76,9 @@ def handler_command(settings: Settings) -> str:
             "polity-hook is not installed beside this program",
             hint="install the package with pip or pipx, which puts polity-hook in place",
         )
-    given = {"POLITY_STATE_DIR": settings.state_dir, "POLITY_NAMESPACE": settings.namespace}
-    words = [
-        f"{name}={shlex.quote(os.path.abspath(value) if '/' in value else value)}"
-        for name, value in given.items()
-    ]
+    given = {
+        "POLITY_STATE_DIR": os.path.abspath(settings.state_dir),
+        "POLITY_NAMESPACE": settings.namespace,
+    }
+    words = [f"{name}={shlex.quote(value)}" for name, value in given.items()]
     return " ".join([*words, shlex.quote(path)])

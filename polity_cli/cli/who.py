@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import click
 
-from polity_cli.cli.common import Answer, Command, Options, in_session, with_options
+from polity_cli.cli.common import Command, Options, with_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from polity_cli.session import Session
+    from polity_cli.cli.running import Answer, Visit
 
 
-@click.command(cls=Command, example='ssh "$(polity who -q primary)" uptime')
+@click.command(
+    cls=Command,
+    exits=(2, 4, 5, 7, 8, 130),
+    example='ssh "$(polity who -q primary)" uptime',
+)
 @click.argument("role")
 @click.option("--cached", is_flag=True, help="From this node's ledger, which may be old, without asking.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the holder's name and nothing else.")
@@ -19,41 +23,56 @@ if TYPE_CHECKING:
 def who(role: str, cached: bool, quiet: bool, options: Options) -> None:
     """Say who holds ROLE, as decided by a quorum.
 
-    Exits with 0 if somebody does, with 4 if nobody does.
+    Exits with 0 if somebody does, with 4 if nobody does; then standard output is empty.
     """
+    from polity_cli.cli.running import Answer, in_session
+    from polity_cli.core.tenure import check_role
 
-    def work(session: Session) -> Answer:
-        from polity_cli.cli.output import held_or_vacant, sentence
+    check_role(role)
+
+    def work(visit: Visit) -> Answer:
+        from polity_cli.cli.output import about, decide, held_or_vacant, sentence
         from polity_cli.core.candidacy import Purpose
         from polity_cli.errors import RoleUnfilled
-        from polity_cli.session import error_of
 
+        source = "ledger" if cached else "quorum"
+        data: dict[str, object] = {"command": "who", "role": role}
         if cached:
-            source, tenure = "ledger", session.remembered(role)
+            tenure = visit.session.remembered(role)
+            more: dict[str, object] = {"seconds": visit.seconds()}
         else:
-            source = "quorum"
-            outcome = session.who(role, timeout_s=options.timeout, patient=options.wait)
-            error = error_of((Purpose.QUERY, role), outcome, session.electorate())
+            outcome, error = decide(
+                visit,
+                Purpose.QUERY,
+                role,
+                lambda: visit.session.who(role, timeout_s=visit.left(), patient=options.wait),
+            )
+            more = about(visit, outcome)
             if error is not None or outcome.tenure is None:
-                unknown = {"outcome": "no_quorum", "holder": None, "term": None, "source": source}
-                silent = list(outcome.silent)
-                return Answer({"command": "who", "role": role, **unknown, "silent": silent}, "", error)
+                verdict = outcome.verdict.value
+                unknown = {"outcome": verdict, "holder": None, "term": None, "source": source}
+                return Answer({**data, **unknown, **more}, "", error)
             tenure = outcome.tenure
-        data = {
-            "command": "who",
-            "role": role,
+        data |= {
             "outcome": held_or_vacant(tenure),
             "holder": tenure.holder,
             "term": tenure.term,
             "source": source,
+            **more,
         }
         if tenure.holder is None:
             vacant = RoleUnfilled(sentence(role, tenure) + _by(source), hint="`polity elect ROLE` fills it")
             return Answer(data, "", vacant)
-        return Answer(data, tenure.holder if quiet else sentence(role, tenure) + _by(source))
+        if quiet:
+            return Answer(data, tenure.holder, note=_label(visit.session.node) if cached else "")
+        return Answer(data, sentence(role, tenure) + _by(source))
 
     in_session("who", options, work)
 
 
 def _by(source: str) -> str:
     return ", as far as this node's ledger knows" if source == "ledger" else ""
+
+
+def _label(node: str) -> str:
+    return f"from the ledger of {node}, which may be old"

@@ -48,7 +48,7 @@ class Damaged(sqlite3.DatabaseError):
 
 
 FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError)
-"""What using a ledger's file raises. The last comes for SQLite's own words when it quotes from a damaged file."""
+"""What using a ledger's file raises; the last where SQLite's message quotes from a damaged file."""
 
 # A header; SQLite takes a file that is shorter for a new one.
 _MIN_FILE_BYTES = 100

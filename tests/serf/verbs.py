@@ -37,7 +37,8 @@ class Said:
 
 def ask(node: DevNode, *args: str, timeout_s: float = 90) -> Said:
     """Runs `polity ARGS --json` on a node."""
-    done = node.polity(*args, "--json", timeout_s=timeout_s)
+    command, *rest = args
+    done = node.polity(command, "--json", *rest, timeout_s=timeout_s)
     data = json.loads(done.stdout) if done.stdout else {}
     assert isinstance(data, dict)
     return Said(node.name, args, done.returncode, data, done.stderr)

@@ -16,7 +16,7 @@ from polity_cli.core.candidacy import Outcome, Pace, Phase, Purpose, Verdict
 from tests.simulation.judge import Violation
 from tests.simulation.world import SHAPES, Chance, Kind, Operation, World
 
-CALM_ROUND_TRIPS = 12
+CALM_ROUND_TRIPS = 8
 """More than a lone operation ever needs with a quorum alive: three looks, a stand, two ballots."""
 
 
@@ -145,7 +145,7 @@ def _burst(world: World, op: Operation, weather: Weather, rng: Random) -> None:
     flight = world.flight
     if op.state.phase is Phase.YIELD:
         _poke(world, op, rng)
-    reached = [p for p in flight if p.op is op and p.data == op.sent and rng.random() < weather.reach]
+    reached = [p for p in flight if p.op is op and p.data == op.sent[-1] and rng.random() < weather.reach]
     if not reached:
         _poke(world, op, rng)
     for parcel in reached:

@@ -8,7 +8,7 @@ booth on in-memory ledgers; a `Watch` sees every acceptance and raises as soon a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -81,14 +81,14 @@ class Parcel(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """An election, recall or query, driven from the node with the number `home`."""
+    """An election, recall or query, driven from node `home`; `sent` are the bytes of each of its messages."""
 
     name: str
     order: Order
     home: int
     started: int
     candidacy: Candidacy | None = None
-    sent: bytes = b""
+    sent: list[bytes] = field(default_factory=list)
     ended: int | None = None
     stopped: bool = False
 
@@ -238,7 +238,8 @@ class World:
         op.candidacy = move.candidacy
         if move.send is not None:
             self.say(f"{op.name}: {m.describe(move.send)}" if self.transcript is not None else "")
-            op.sent = data = wire.encode(move.send)
+            data = wire.encode(move.send)
+            op.sent.append(data)
             self.flight += [Parcel(Kind.QUERY, op, voter, data) for voter in range(self.shape.n)]
         outcome = move.candidacy.outcome
         if outcome is None:

@@ -1,0 +1,275 @@
+"""The JSON that commands answer with: one table, the source of docs/json.md and of what tests check.
+
+A kind is `text`, `count` (a whole number from 0), `number`, `yes/no`, words separated by `|` (one of them),
+the name of a shape, or any of these with `?` (or null) or in brackets (a list of them).
+
+    python -m polity_cli.cli.shapes > docs/json.md
+"""
+
+from __future__ import annotations
+
+from polity_cli.cli.common import EXIT_CODES
+from polity_cli.core.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Key(Record):
+    """`fixed`: scripts may count on it for ever; others may still change."""
+
+    name: str
+    kind: str
+    meaning: str
+    fixed: bool = True
+
+
+def _more(name: str, kind: str, meaning: str) -> Key:
+    return Key(name, kind, meaning, fixed=False)
+
+
+_OPERATION = (
+    Key("votes", "votes", "who stood behind the outcome; see below"),
+    Key("round_trips", "count", "how often everybody was asked something new"),
+    Key("seconds", "number", "from start to answer"),
+    _more("silent", "[text]", "nodes of voters that did not answer the last question"),
+    _more("may_take_effect", "yes/no", "true only where the outcome is `unknown`"),
+)
+_SECONDS = _more("seconds", "number", "from start to answer")
+_HINT = _more("hint", "text", "what could be better, and how; empty if nothing")
+
+PARTS: dict[str, tuple[Key, ...]] = {
+    "votes": (
+        Key("yes", "count", "voters for it"),
+        Key("no", "count", "voters that named another holder"),
+        Key("required", "count", "votes that decide; 0 where no electorate was reached"),
+        Key("population", "count", "voters in all; 0 where no electorate was reached"),
+    ),
+    "role": (
+        Key("role", "text", "the role's name"),
+        Key("holder", "text?", "a node's name; null where vacant"),
+        Key("term", "count", "the fencing token"),
+        Key("source", "quorum|ledger", "who says so: a quorum, or this node's own ledger"),
+    ),
+    "enrolled": (
+        Key("node", "text", "the node's name"),
+        Key("voter", "text", "the voter's id, in hex"),
+    ),
+    "voter": (
+        Key("node", "text", "the node's name"),
+        Key("voter", "text", "the voter's id, in hex"),
+        Key("status", "text", "Serf's word for the node: alive, leaving, left, failed; or unknown"),
+        Key("enrolled", "yes/no", "false if it answers as a voter without being one"),
+        _more("answers", "yes/no", "whether its voter answered just now"),
+    ),
+    "finding": (
+        Key("check", "text", "what was looked at"),
+        Key("level", "ok|warn|FAIL", "only FAIL makes the node unfit"),
+        Key("text", "text", "what was found"),
+        Key("advice", "text", "what to do about it; empty if nothing"),
+    ),
+}
+
+COMMANDS: dict[str, tuple[Key, ...]] = {
+    "elect": (
+        Key("role", "text", "as asked"),
+        Key("outcome", "won|held|lost|no_quorum|unknown", "`held`: this node holds it since before"),
+        Key("holder", "text?", "a node's name; null where vacant or not known"),
+        Key("term", "count?", "the fencing token; null where not known"),
+        Key("candidate", "text", "this node's name"),
+        *_OPERATION,
+    ),
+    "recall": (
+        Key("role", "text", "as asked"),
+        Key(
+            "outcome", "recalled|vacant|guard|no_quorum|unknown", "`guard`: --holder or --term did not match"
+        ),
+        Key("previous_holder", "text?", "whom this recalled; with `guard`, who holds it"),
+        Key("term", "count?", "the term the role is in now; null where not known"),
+        *_OPERATION,
+    ),
+    "who": (
+        Key("role", "text", "as asked"),
+        Key("outcome", "held|vacant|no_quorum", ""),
+        Key("holder", "text?", "a node's name; null where vacant or not known"),
+        Key("term", "count?", "the fencing token; null where not known"),
+        Key("source", "quorum|ledger", "`ledger` with --cached: what this node remembers, which may be old"),
+        _SECONDS,
+    ),
+    "roles": (Key("roles", "[role]", "each known role; see below"), _SECONDS),
+    "voters": (
+        Key("polity", "text", "the polity's id, in hex"),
+        Key("epoch", "count", "which electorate of the polity"),
+        Key("quorum", "count", "votes that decide"),
+        Key("population", "count", "voters in all"),
+        Key("may_fail", "count", "how many of those that answer may still fail"),
+        Key("voters", "[voter]", "the voters, and who else answers as one; see below"),
+        _more("may_fail_at_most", "count", "how many may fail when all are well"),
+        _more("has_quorum", "yes/no", "whether enough answer to decide anything"),
+        _more("rule", "text", "the quorum rule in words"),
+        _HINT,
+        _SECONDS,
+    ),
+    "found": (
+        Key("outcome", "founded|already_founded", ""),
+        Key("polity", "text", "the polity's id, in hex"),
+        Key("epoch", "count", "which electorate of the polity"),
+        Key("quorum", "count", "votes that decide"),
+        Key("population", "count", "voters in all"),
+        Key("may_fail", "count", "how many may fail when all are well"),
+        Key("voters", "[enrolled]", "the voters; see below"),
+        _more("rule", "text", "the quorum rule in words"),
+        _HINT,
+        _SECONDS,
+    ),
+    "doctor": (
+        Key("outcome", "fit|unfit", ""),
+        Key("findings", "[finding]", "one for each check; see below"),
+    ),
+}
+
+FAILURE = (
+    Key("outcome", "error", "the command has no outcome of its own to tell"),
+    Key("error", "text", "what happened"),
+    Key("hint", "text", "what to do; may be empty"),
+    Key("exit_code", "count", "the code the command ends with"),
+)
+# Beside the outcomes that are no plain yes.
+EXTRA = {key.name: key for key in FAILURE if key.name != "outcome"}
+
+
+def mismatches(answer: object) -> list[str]:
+    """Where an answer differs from its shape: a missing or unknown key, or a value of another kind."""
+    if not isinstance(answer, dict) or "command" not in answer:
+        return ["no object with a command"]
+    if answer.get("outcome") == "error":
+        return list(_check({k: v for k, v in answer.items() if k != "command"}, FAILURE, "", {}))
+    command = answer["command"]
+    if command not in COMMANDS:
+        return [f"no shape for the command {command!r}"]
+    extra = EXTRA if "error" in answer else {}
+    if command == "who" and answer.get("source") == "quorum":
+        extra = extra | {key.name: key for key in _OPERATION}
+    body = {key: value for key, value in answer.items() if key != "command"}
+    return list(_check(body, COMMANDS[command], "", extra))
+
+
+def _check(value: dict[str, object], keys: tuple[Key, ...], at: str, extra: dict[str, Key]) -> Iterator[str]:
+    known = extra | {key.name: key for key in keys}
+    for key in keys:
+        if key.name not in value:
+            yield f"{at}{key.name} is missing"
+    for name, found in value.items():
+        if name not in known:
+            yield f"{at}{name} is not in the table"
+        else:
+            yield from _check_kind(found, known[name].kind, f"{at}{name}")
+
+
+def _check_kind(value: object, kind: str, at: str) -> Iterator[str]:
+    if kind.endswith("?"):
+        if value is not None:
+            yield from _check_kind(value, kind[:-1], at)
+    elif kind.startswith("["):
+        if not isinstance(value, list):
+            yield f"{at} is no list: {value!r}"
+            return
+        for item in value:
+            yield from _check_kind(item, kind[1:-1], f"{at}[]")
+    elif kind in PARTS:
+        if isinstance(value, dict):
+            yield from _check(value, PARTS[kind], f"{at}.", {})
+        else:
+            yield f"{at} is no object: {value!r}"
+    elif not _is(value, kind):
+        yield f"{at} is no {kind}: {value!r}"
+
+
+def _is(value: object, kind: str) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    match kind:
+        case "text":
+            return isinstance(value, str)
+        case "count":
+            return isinstance(value, int) and whole and value >= 0
+        case "number":
+            return whole or isinstance(value, float)
+        case "yes/no":
+            return isinstance(value, bool)
+        case _:
+            return value in kind.split("|")
+
+
+_HEAD = """\
+# Exit codes and JSON
+
+Made by `python -m polity_cli.cli.shapes > docs/json.md` from the table that the tests check every answer
+against.
+
+## Exit codes
+
+{codes}
+
+A command that is interrupted but whose outcome was decided in that moment tells it, with the code of the
+outcome. If stdout is closed (`| head`) the code is still that of the outcome; if the answer cannot be
+written (a full disk) the code is 1.
+
+## JSON
+
+With `--json` a command prints one object on one line on standard output, in ASCII, and nothing else; talk
+goes to standard error. Keys may be added at any time. Those marked `*` may also change; the others are fixed.
+Each object has `command`, the command's name. Where the outcome is not a plain yes (an exit code other than
+0) the object also has `error`, `hint` and `exit_code`, as in the last table. `polity serf-config` prints
+Serf's own configuration format instead; `polity agent` and `polity demo` have no JSON.
+
+"or null" is a key that is there with the value `null`; no key is ever left out. `term` is the fencing token:
+it only grows, also through vacancies.
+"""
+
+
+def document() -> str:
+    """All of docs/json.md."""
+    codes = "\n".join(
+        ["| code | meaning |", "| --- | --- |", *(f"| {c} | {t} |" for c, t in EXIT_CODES.items())]
+    )
+    parts = [_HEAD.format(codes=codes).strip()]
+    for command, keys in COMMANDS.items():
+        parts += [f"### {command}", _table(keys)]
+        if command == "who":
+            parts.append("Without `--cached` also the last five keys of `recall`, with the same meanings.")
+        if command == "doctor":
+            parts.append("Exit code 0 if `fit`, else 7 where Serf's agent is at fault, 8 for the rest.")
+    parts += ["## Parts", "What is inside the objects and lists above."]
+    for part, keys in PARTS.items():
+        parts += [f"### One {part}" if part != "votes" else "### The votes", _table(keys)]
+    parts += [
+        "## Any failure",
+        "Where a command could not come to an outcome. `command` is null if the command line names none.",
+        _table(FAILURE),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(keys: tuple[Key, ...]) -> str:
+    rows = [
+        f"| `{key.name}`{'' if key.fixed else ' *'} | {_words(key.kind)} | {key.meaning or 'one of these'} |"
+        for key in keys
+    ]
+    return "\n".join(["| key | value | |", "| --- | --- | --- |", *rows])
+
+
+def _words(kind: str) -> str:
+    if kind.endswith("?"):
+        return f"{_words(kind[:-1])} or null"
+    if kind.startswith("["):
+        return f"list of {_words(kind[1:-1])}"
+    if kind in PARTS:
+        return f"object: {kind}"
+    if "|" in kind or kind == "error":
+        return ", ".join(f"`{word}`" for word in kind.split("|"))
+    return {"yes/no": "true or false", "count": "whole number"}.get(kind, kind)
+
+
+if __name__ == "__main__":
+    print(document(), end="")
