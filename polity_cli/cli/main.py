@@ -61,7 +61,7 @@ def cli() -> None:
     """Elect one node into a role over HashiCorp Serf, with strong consensus.
 
     A role is held until it is recalled. Exit codes: 0 yes, 3 no (another node holds it), 4 vacant,
-    5 no quorum (retry freely), 6 unknown (ask `polity who`), 7 no Serf agent, 8 this node or the
+    5 no quorum (retry freely), 6 unknown (ask `polity who ROLE`), 7 no Serf agent, 8 this node or the
     electorate is not fit, 2 usage, 1 a bug, 130 and 143 interrupted.
 
     \b

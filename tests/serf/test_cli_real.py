@@ -165,9 +165,9 @@ def test_too_few_voters_are_no_quorum_soon_and_by_name(nodes: DevCluster) -> Non
     kill_two(nodes)
     wait_until_failed(nodes)
     started = time.monotonic()
-    for command in ("elect", "recall", "who"):
-        role = "fresh" if command == "elect" else "before"
-        answer = ask(nodes["n1"], command, role, code=5)
+    for word in ("elect", "recall", "who"):
+        role = "fresh" if word == "elect" else "before"
+        answer = ask(nodes["n1"], word, role, code=5)
         assert (answer["outcome"], answer["silent"]) == ("no_quorum", ["n2", "n3"])
     assert ask(nodes["n1"], "roles", code=5)["outcome"] == "error"
     assert time.monotonic() - started < 30, "each gives up when Serf shows that it is hopeless"

@@ -27,7 +27,7 @@ def main(seed: str, shape: str, count: str = "1") -> int:
             print(f"seed {at}: {violation}", *getattr(violation, "__notes__", ()), sep="\n")
             return 1
         if many == 1:
-            print("\n".join(line for line in world.transcript or () if line))
+            print("\n".join(world.transcript or ()))
     if many > 1:
         print(f"{many} schedules of shape {shape}: {many / (time.perf_counter() - began):.0f} in a second")
     return 0

@@ -82,7 +82,7 @@ def schedule(seed: int, shape: str, *, transcript: bool = False) -> World:
     except Violation as violation:
         violation.add_note(f"replay: python -m tests.simulation {seed} {shape}")
         if world.transcript is not None:
-            violation.add_note("\n".join(line for line in world.transcript if line))
+            violation.add_note("\n".join(world.transcript))
         raise
     return world
 

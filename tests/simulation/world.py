@@ -7,15 +7,16 @@ booth on in-memory ledgers; a `Watch` sees every acceptance and raises as soon a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
 from polity_cli import booth
-from polity_cli.core import candidacy
+from polity_cli.core import candidacy, tally
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Purpose
+from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Phase, Purpose
 from polity_cli.core.electorate import Enrolled, founding_record
 from polity_cli.core.quorum import QuorumRule, SimpleMajority, QuorumPercentage
 from polity_cli.core.tenure import ELECTORATE
@@ -81,21 +82,17 @@ class Parcel(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """An election, recall or query, driven from node `home`; `sent` are the bytes of each of its messages."""
+    """An election, recall or query, driven from node `home`; `sent` and `news` are the bytes of what it said."""
 
     name: str
     order: Order
     home: int
     started: int
-    candidacy: Candidacy | None = None
+    state: Candidacy
     sent: list[bytes] = field(default_factory=list)
+    news: bytes = b""
     ended: int | None = None
     stopped: bool = False
-
-    @property
-    def state(self) -> Candidacy:
-        assert self.candidacy is not None
-        return self.candidacy
 
     @property
     def outcome(self) -> Outcome | None:
@@ -121,7 +118,10 @@ class Chance:
 
 
 class World:
-    """Voters 0 .. n-1 on nodes n0 .. n(n-1), with one role. `flight` are the parcels under way."""
+    """Voters 0 .. n-1 on nodes n0 .. n(n-1), with one role. `flight` are the parcels under way.
+
+    `transcript`, if it is a list, becomes the conversation, for people.
+    """
 
     def __init__(self, shape: Shape, draws: Chance) -> None:
         self.shape = shape
@@ -130,6 +130,7 @@ class World:
         self.ops: list[Operation] = []
         self.clock = 0
         self.transcript: list[str] | None = None
+        self._names: dict[str, str] = {}
         self.watch = Watch(shape.q, shape.f)
         enrolled = [Enrolled(b"voter%03d" % i, f"n{i}") for i in range(shape.n)]
         self.voters = [e.voter for e in enrolled]
@@ -138,10 +139,6 @@ class World:
         for ledger in self.ledgers:
             with ledger.transaction(ELECTORATE) as turn:
                 turn.enter(turn.me._replace(polity=POLITY, epoch=self.electorate.epoch, digest=b"d" * 16))
-
-    def say(self, line: str) -> None:
-        if self.transcript is not None:
-            self.transcript.append(line)
 
     def register(self, voter: int) -> m.Register:
         return self.ledgers[voter].register(ROLE)
@@ -160,25 +157,23 @@ class World:
     ) -> Operation:
         """Begin an operation on node `home`, whose own voter's register is the hint unless `local` is given."""
         self.clock += 1
-        name = name or f"{purpose.name[0]}{len(self.ops)}"
-        op = Operation(
-            name, Order(purpose, ROLE, f"n{home}", self.draws.id(), holder, term), home, self.clock
-        )
-        self.ops.append(op)
+        name = name or f"{purpose.value[0].upper()}{len(self.ops)}"
+        order = Order(purpose, ROLE, f"n{home}", self.draws.id(), holder, term)
         if local is None and home < self.shape.n:
             local = self.register(home)
-        living = None if alive is None else {self.voters[i] for i in alive}
-        guards = "".join(f", {k} {v}" for k, v in (("holder", holder), ("term", term)) if v is not None)
-        self.say(f"{name}: {purpose.value} {ROLE}{guards}, on {op.order.node}")
         begun = candidacy.begin(
-            op.order,
+            order,
             self.electorate,
             local=local,
-            alive=living,
+            alive=None if alive is None else {self.voters[i] for i in alive},
             now_s=self.clock,
             draws=self.draws,
             pace=pace,
         )
+        op = Operation(name, order, home, self.clock, begun.candidacy)
+        self.ops.append(op)
+        guards = "".join(f", if the {k} is {v}" for k, v in (("holder", holder), ("term", term)) if v)
+        self.say(lambda: f"{name}: {order.node} wants to {_WANTS[purpose]}{guards}")
         self._move(op, begun)
         return op
 
@@ -193,7 +188,7 @@ class World:
             return
         answer = self._ask(voter, parcel.data, crash)
         if answer is not None:
-            self.say(f"    n{voter}: {m.describe(wire.decode_reply(answer))}" if self.transcript is not None else "")
+            self.say(lambda: f"    n{voter}: {_in_words(parcel.data, answer)}")
             self.flight.append(Parcel(Kind.REPLY, op, voter, answer))
 
     def _ask(self, voter: int, data: bytes, crash: bool) -> bytes | None:
@@ -207,12 +202,11 @@ class World:
         finally:
             ledger.crashes = False
         after = ledger.register(ROLE)
-        if after is not before:
-            if (after.accepted, after.tenure) != (before.accepted, before.tenure):
-                message = wire.decode_message(data)
-                if isinstance(message, m.Stand) and after.accepted.is_fast:
-                    self.watch.accepted(voter, message.base, message.vacancy)
-                self.watch.accepted(voter, after.accepted, after.tenure)
+        if (after.accepted, after.tenure) != (before.accepted, before.tenure):
+            message = wire.decode_message(data)
+            if isinstance(message, m.Stand) and after.accepted.is_fast:
+                self.watch.accepted(voter, message.base, message.vacancy)
+            self.watch.accepted(voter, after.accepted, after.tenure)
         return answer
 
     def wake(self, op: Operation, alive: Collection[int] | None = None) -> None:
@@ -220,38 +214,43 @@ class World:
         self.clock += 1
         if op.is_active:
             living = None if alive is None else {self.voters[i] for i in alive}
+            self.say(lambda: f"{op.name}: has waited long enough")
             self._move(op, candidacy.wake(op.state, self.clock, self.draws, living))
 
     def give_up(self, op: Operation) -> None:
         """No more time: the operation ends and says what it knows."""
         self.clock += 1
         if op.is_active:
+            self.say(lambda: f"{op.name}: has no more time")
             self._move(op, candidacy.give_up(op.state))
 
     def stop(self, op: Operation) -> None:
         """The operation's process dies; what it has sent is still under way."""
         self.clock += 1
         op.stopped = True
-        self.say(f"{op.name}: dies")
+        self.say(lambda: f"{op.name}: dies")
 
     def _move(self, op: Operation, move: Move) -> None:
-        op.candidacy = move.candidacy
-        if move.send is not None:
-            self.say(f"{op.name}: {m.describe(move.send)}" if self.transcript is not None else "")
-            data = wire.encode(move.send)
+        if move.candidacy.phase is Phase.YIELD and op.state.phase is not Phase.YIELD:
+            self.say(lambda: f"{op.name}: yields")
+        op.state = move.candidacy
+        message = move.send
+        if message is not None:
+            self.say(lambda: f"{op.name}: {m.describe(message)}")
+            data = wire.encode(message)
             op.sent.append(data)
             self.flight += [Parcel(Kind.QUERY, op, voter, data) for voter in range(self.shape.n)]
         outcome = move.candidacy.outcome
         if outcome is None:
             return
         op.ended = self.clock
-        self.say(f"{op.name}: {tell(outcome)}")
+        self.say(lambda: f"{op.name}: {tell(outcome)}")
         if outcome.chosen is not None:
             ballot, tenure = outcome.chosen
             if not self.watch.has_chosen(ballot, tenure):
-                raise Violation(f"{op.name} calls chosen what is not: {tenure} at {ballot}")
-            news = wire.encode(m.Announce(POLITY, self.electorate.epoch, ROLE, ballot, tenure))
-            self.flight += [Parcel(Kind.NEWS, op, voter, news) for voter in range(self.shape.n)]
+                raise Violation(f"S3: {op.name} calls chosen what is not: {tenure} at {ballot}")
+            op.news = wire.encode(m.Announce(POLITY, self.electorate.epoch, ROLE, ballot, tenure))
+            self.flight += [Parcel(Kind.NEWS, op, voter, op.news) for voter in range(self.shape.n)]
 
     def history(self) -> list[Entry]:
         return [Entry(op.name, op.state.order, op.started, op.ended, op.outcome) for op in self.ops]
@@ -260,9 +259,34 @@ class World:
         """Raise Violation unless everything that happened so far keeps S1 to S3."""
         judge(self.history(), self.watch)
 
+    def say(self, line: Callable[[], str]) -> None:
+        """Add a line to the transcript, with proposers by the names of their operations: 2.E0, then 4.E0b."""
+        if self.transcript is not None:
+            self.transcript.append(re.sub(r"\.([0-9a-f]{6})\b", self._name, line()))
+
+    def _name(self, found: re.Match[str]) -> str:
+        proposer = found[1]
+        if proposer not in self._names:
+            op = next((op for op in self.ops if op.state.attempt.hex()[:6] == proposer), None)
+            if op is None:
+                return found[0]
+            known = sum(name.rstrip("bcdefgh") == op.name for name in self._names.values())
+            self._names[proposer] = op.name + " bcdefgh"[known % 8].strip()
+        return f".{self._names[proposer]}"
+
+
+_WANTS = {Purpose.ELECT: "be elected", Purpose.RECALL: "recall", Purpose.QUERY: "know"}
+
+
+def _in_words(query: bytes, answer: bytes) -> str:
+    message, reply = wire.decode_message(query), wire.decode_reply(answer)
+    assert isinstance(message, m.Read | m.Prepare | m.Accept | m.Stand)
+    word = tally.vote_of(message, reply) if isinstance(reply, m.State) else ""
+    return f"{word + ': ' if word else ''}{m.describe(reply)}"
+
 
 def tell(outcome: Outcome) -> str:
     """An outcome in words."""
     trips = f"{outcome.round_trips} round trip{'s' if outcome.round_trips != 1 else ''}"
     tenure = "" if outcome.tenure is None else f", {outcome.tenure}"
-    return f"{outcome.verdict.value.replace('_', ' ')}{tenure} ({trips})"
+    return f"{outcome.verdict.value.upper().replace('_', ' ')}{tenure}, after {trips}"
