@@ -499,8 +499,8 @@ def all_roles(ledger: AnyLedger) -> list[tuple[str, ...]]:
     return answers
 
 
-@pytest.mark.parametrize("size", [4, 128])
-@pytest.mark.parametrize("count", [0, 1, 64, 65, 300])
+@pytest.mark.parametrize("size", [4, 32, 128])
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 200])
 def test_hundreds_of_roles_are_listed_each_once_in_order_however_long_their_names(
     ledger: AnyLedger, count: int, size: int
 ) -> None:
@@ -517,7 +517,7 @@ def test_hundreds_of_roles_are_listed_each_once_in_order_however_long_their_name
 
 def test_names_outside_ascii_are_listed_in_byte_order(ledger: AnyLedger) -> None:
     found(ledger)
-    roles = ["漢" * 42, "é" * 64, "z", "𝄞" * 32, "\ue000", "é"]
+    roles = ["é" * 64, "z", "𝄞" * 32, "\ue000", "é", *(f"{number}{'漢' * 42}" for number in range(10))]
     for role in roles:
         promise(ledger, role, 1)
     assert [role for names in all_roles(ledger) for role in names] == sorted(roles, key=str.encode)

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_SHELL = re.compile(r"[|;&<>]")
+_NESTED = re.compile(r"\$\(([^)]*)\)")
+_SHELL = re.compile(r"[|;&]|\d?[<>]")
 _NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
@@ -96,9 +97,10 @@ def test_shown_commands_exist(page: Path) -> None:
 def _polity_lines(lines: list[str]) -> Iterator[str]:
     """The calls of polity in lines of shell, each without what the shell makes of its output."""
     for line in lines:
-        for part in _SHELL.split(line.replace('"$(', "; ").replace(')"', "; ").split(" # ")[0]):
-            if part.split()[:1] == ["polity"] and "..." not in part:
-                yield part.strip()
+        for whole in (_NESTED.sub("nested", line), *_NESTED.findall(line)):
+            for part in _SHELL.split(whole.split(" # ")[0]):
+                if part.split()[:1] == ["polity"] and "..." not in part:
+                    yield part.strip()
 
 
 def _parse(command: str) -> str:
@@ -110,7 +112,8 @@ def _parse(command: str) -> str:
             cli.make_context("polity", [name])
         found = cli.get_command(top, name)
         assert found is not None, f"`{command}`: there is no command {name!r}"
-        found.make_context(name, rest, parent=top)
+        if rest:  # in running text a command may be meant as such
+            found.make_context(name, rest, parent=top)
     except click.exceptions.Exit:
         pass
     except click.ClickException as error:

@@ -10,7 +10,9 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -159,10 +161,10 @@ def test_a_wiped_ledger_comes_back_as_another_voter(path: str) -> None:
 def end_without_closing(path: str) -> bytes:
     """A ledger whose promises are in the log only; returns its voter."""
 
-    def work(pipe: object) -> None:
+    def work(pipe: Connection) -> None:
         ledger = open_ledger(path)
         promise(ledger, "leader", 7)
-        pipe.send(ledger.me().voter)  # type: ignore[attr-defined]
+        pipe.send(ledger.me().voter)
         os._exit(0)
 
     with Child(work) as child:
@@ -270,6 +272,31 @@ def test_a_making_cut_short_is_done_again_from_the_start(path: str) -> None:
         db.execute("PRAGMA journal_mode=WAL")
     assert os.stat(path).st_size
     assert len(everything(path)) == 1
+
+
+def hold_a_new_file_open(path: str, pipe: Connection) -> None:
+    """Be in the middle of looking at an empty file, as one of two that make a ledger at once may be."""
+    os.makedirs(os.path.dirname(path))
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("BEGIN")
+    db.execute("SELECT * FROM sqlite_master").fetchall()
+    pipe.send("looking")
+    pipe.recv()
+    os._exit(0)
+
+
+def test_whoever_makes_a_ledger_waits_for_others_that_look_at_the_new_file(path: str) -> None:
+    """SQLite's own time-out does not serve the switch to the log: it would fail at once here."""
+    with Child(functools.partial(hold_a_new_file_open, path)) as child:
+        child.hear()
+        with refused("locked by another process"):
+            open_ledger(path, busy_timeout_s=0.05)
+        timer = threading.Timer(0.2, child.tell)
+        timer.start()
+        ledger = open_ledger(path, busy_timeout_s=60)
+        timer.join()
+    assert promise(ledger, "leader", 1).promised == ballot(1)
+    ledger.close()
 
 
 def test_a_ledger_that_somebody_took_off_the_log_is_put_back(path: str) -> None:

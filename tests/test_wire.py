@@ -411,12 +411,17 @@ def test_every_field_is_checked(kind: type) -> None:
         m.Accept(ID, ID, 1, "r", Ballot(1, ID), Tenure(1, NODE + "n", ID)),
         m.Accept(ID, ID, 1, ROLE + "r", Ballot(1, ID), FILLED),
         m.Accept(ID, ID, 1, "é" * 65, Ballot(1, ID), FILLED),
+        m.Prepare(ID, ID, True, "r", Ballot(1, ID)),
+        m.Prepare(ID, ID, 1, "r", Ballot(True, ID)),
+        m.Prepare(ID, ID, 1, "r", Ballot(1, ID, True)),
+        m.Fetch(ID, DIGEST, True),
+        m.Holding(ID, ID, ID, 1, DIGEST, 1),  # type: ignore[arg-type]
         m.Offer(ID, DIGEST[:15], 0, 1, b"", False),
         m.Offer(ID, DIGEST, 0, 256, b"", False),
         m.Offer(ID, DIGEST, 0, 1, b"x" * (wire.PAGE_BYTES + 1), False),
     ],
 )
-def test_absurd_numbers_and_names_are_garbled(message: m.Message) -> None:
+def test_absurd_numbers_and_names_are_garbled(message: m.Message | m.Reply) -> None:
     assert only_garbled(wire.encode(message))
 
 

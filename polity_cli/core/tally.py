@@ -116,7 +116,9 @@ def vote_of(message: RoleQuery, state: State) -> str:
         case Prepare(ballot=ballot):
             return _yes_or_outbid("promises", state.promised == ballot)
         case Accept(ballot=ballot):
-            return _yes_or_outbid("accepts", state.accepted == ballot)
+            # Promised and not accepted: a late answer to what this attempt asked before.
+            late = state.promised == ballot != state.accepted
+            return "promises" if late else _yes_or_outbid("accepts", state.accepted == ballot)
     return ""
 
 

@@ -189,12 +189,11 @@ def _migrate(db: sqlite3.Connection, node: str) -> None:
 
 
 def roll_back(db: sqlite3.Connection) -> None:
-    """End a transaction that failed; SQLite has ended some of them by itself."""
+    """End a transaction that failed."""
     try:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        db.execute("ROLLBACK")
     except sqlite3.Error:
-        pass  # what went wrong before is what has to be told
+        pass  # SQLite ends some by itself; and what went wrong before is what has to be told
 
 
 def _make_folder(folder: str) -> None:

@@ -119,6 +119,23 @@ def a_stand_promises_nothing(patch: Patch) -> None:
 
 
 @bug
+def a_late_copy_of_the_base_undoes_a_vote(patch: Patch) -> None:
+    """A vote raises no promise, and a ballot at or below the base's is neither refused nor avoided."""
+    _stand_with(patch, vote_raises=False)
+    patch.setattr(voter, "_refusal", lambda *_: 0)
+    shipped = candidacy._stand
+
+    def stand(c: Candidacy, base: Chosen, now_s: float, draws: Draws) -> Move:
+        move = shipped(c, base, now_s, draws)
+        if c.order.node != "n0" or not isinstance(move.send, Stand):
+            return move
+        low = Ballot(0, move.candidacy.attempt)
+        return Move(move.candidacy._replace(ballot=low), move.send._replace(ballot=low))
+
+    patch.setattr(candidacy, "_stand", stand)
+
+
+@bug
 def a_vote_ignores_promises(patch: Patch) -> None:
     _stand_with(patch, vote_is_bound=False)
 
@@ -327,6 +344,22 @@ def settled_by_any_confirmation(patch: Patch) -> None:
 @bug
 def settled_by_one_tenure_at_several_ballots(patch: Patch) -> None:
     _settled_with(patch, same_tenure=True)
+
+
+@bug
+def a_look_tells_whatever_is_pending(patch: Patch) -> None:
+    shipped = candidacy._after_look
+
+    def after_look(c: Candidacy, now_s: float, draws: Draws) -> Move:
+        states = dict(c.states)
+        chosen = tally.settled(states, c.electorate)
+        if chosen is not None and c.electorate.is_quorum(frozenset(states)):
+            verdict = candidacy._judge(c, chosen.tenure)
+            if verdict is not None:
+                return candidacy._done(c, verdict, chosen.tenure)
+        return shipped(c, now_s, draws)
+
+    patch.setattr(candidacy, "_after_look", after_look)
 
 
 # Trying again.

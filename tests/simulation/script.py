@@ -7,6 +7,7 @@
     play.announce(e0, 1)           the announcement of its result reaches voter 1
     play.wake(e0)                  its wait is over
     play.through(e0, 0, 1)         everything until it ends, with these voters alone
+    play.expect(e0, Verdict.WON)   what came of it; the judge is asked first
 
 Whatever is not said to arrive is lost. `play.transcript` is the conversation, for people.
 """
@@ -16,8 +17,8 @@ from __future__ import annotations
 from itertools import count
 
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Pace, Purpose
-from tests.simulation.world import SHAPES, Chance, Kind, Operation, Parcel, World
+from polity_cli.core.candidacy import Pace, Phase, Purpose, Verdict
+from tests.simulation.world import SHAPES, Chance, Kind, Operation, Parcel, World, tell
 
 
 class Play:
@@ -68,9 +69,28 @@ class Play:
         for voter in voters:
             self.world.deliver(Parcel(Kind.NEWS, op, voter, op.news))
 
+    def register(self, voter: int) -> m.Register:
+        return self.world.register(voter)
+
+    def expect(self, op: Operation, verdict: Verdict, term: int | None = None) -> None:
+        """The promises hold so far, and `op` ended with this verdict."""
+        self.world.judge()
+        assert op.outcome is not None, f"{op.name} has no outcome"
+        assert op.outcome.verdict is verdict, tell(op.outcome)
+        if term is not None:
+            assert op.outcome.tenure is not None
+            assert op.outcome.tenure.term == term
+
+    def yielded(self, op: Operation) -> None:
+        """Wake an operation until it yields."""
+        while op.is_active and op.state.phase is not Phase.YIELD:
+            self.wake(op)
+
     def through(self, op: Operation, *voters: int) -> Operation:
         """Let an operation go on with these voters alone until it ends."""
         for _ in range(12):
+            if op.state.phase is Phase.YIELD:
+                self.wake(op)
             known = len(op.sent)
             for voter in voters:
                 if op.is_active and len(op.sent) == known:
