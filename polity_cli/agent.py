@@ -4,9 +4,8 @@ It keeps nothing in memory that matters: each query goes through the booth and t
 So it may run beside a hook, be killed at any instant, and outlive any number of restarts of serf. What it
 missed while it was away is only silence to those who asked.
 
-It parts from its agent with care: an agent panics if a client that streams events disconnects while an
-event is being handed to the handlers, which takes long where some of them are scripts. So it asks its own
-node one last question and hangs up when that has come round, right after the handlers were served.
+It parts from its agent with care, since an agent may panic when a client that streams events hangs up; see
+`edges/serf_parting.py`.
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ import threading
 import time
 
 from polity_cli.booth import answer
-from polity_cli.core.ballot import ID_BYTES
-from polity_cli.core.messages import Fetch
 from polity_cli.edges import wire
 from polity_cli.edges.ledger import Ledger, ledger_path
 from polity_cli.edges.serf_follow import Change, follow
+from polity_cli.edges.serf_parting import Parting, prepare
 from polity_cli.edges.serf_rpc import SerfClient
 from polity_cli.edges.serf_types import QueryEvent, UserEvent
 from polity_cli.errors import LedgerError, SerfRequestError, SerfUnreachable
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 # Silence after which the stop flag is looked at: SIGTERM is obeyed within it.
 _TICK_S = 1.0
-_PARTING_S = 2.0
 
 # The hook was faster, or the query is over: nobody misses this answer.
 _TOO_LATE = ("response already sent", "past the deadline", "No pending queries matching ID")
@@ -88,7 +85,7 @@ class _Service:
         self._voter: Voter | None = None
         self._ledger: Ledger | None = None
         self._greeted: SerfClient | None = None
-        self._parting: tuple[bytes, float] | None = None
+        self._parting: Parting | None = None
 
     def stop(self) -> None:
         self._stop_asked.set()
@@ -96,7 +93,7 @@ class _Service:
     def run(self) -> None:
         namespace = self._settings.namespace
         events = follow(
-            lambda: SerfClient.connect(self._settings.rpc_addr, auth_key=self._settings.rpc_auth),
+            lambda: prepare(SerfClient.connect(self._settings.rpc_addr, auth_key=self._settings.rpc_auth)),
             [f"query:{namespace}", f"user:{namespace}"],
             wait=lambda timeout_s: not self._connected and self._stop_asked.wait(timeout_s),
             draw=lambda: int.from_bytes(os.urandom(4), "big") / 2**32,
@@ -106,9 +103,10 @@ class _Service:
         try:
             for client, event in events:
                 try:
-                    self._serve(client, event)
-                    if self._stop_asked.is_set() and self._has_parted(client, event):
+                    if self._stop_asked.is_set() and self._may_hang_up(client, event):
                         break
+                    if self._parting is None or not self._parting.is_question(event):
+                        self._serve(client, event)
                 except SerfUnreachable:
                     continue  # follow() finds out, says so and connects again
         finally:
@@ -132,17 +130,10 @@ class _Service:
         if event is not None and self._voter is not None:
             self._voter.take(event, client.respond)
 
-    def _has_parted(self, client: SerfClient, event: Event | None) -> bool:
-        """Ask this node a last question; True once it has come round, or stays out for too long."""
-        if self._parting is None:
-            question = wire.encode(Fetch(os.urandom(ID_BYTES), b"", 0))
-            client.query(
-                self._settings.namespace, question, filter_nodes=[node_name(client)], timeout_s=_PARTING_S
-            )
-            self._parting = question, time.monotonic() + _PARTING_S
-        question, deadline = self._parting
-        came_round = isinstance(event, QueryEvent) and event.payload == question
-        return came_round or time.monotonic() >= deadline
+    def _may_hang_up(self, client: SerfClient, event: Event | None) -> bool:
+        if self._parting is None or self._parting.client is not client:
+            self._parting = Parting(client, self._settings.namespace, node_name(client))
+        return self._parting.is_over(event)
 
     def _changed(self, change: Change) -> None:
         self._connected = change.connected

@@ -80,7 +80,7 @@ def _state_dir(settings: Settings) -> Iterator[Finding]:
     if kind in _VOLATILE:
         yield Finding(
             "state directory",
-            FAIL,
+            WARN,
             f"{path} is on {kind}, which forgets everything with a reboot",
             "put it on a disk: a voter that forgets is another voter",
         )

@@ -15,7 +15,7 @@ from polity_cli.core.ballot import ID_BYTES
 from polity_cli.core.record import Record
 from polity_cli.edges import wire
 from polity_cli.edges.network import Heard
-from polity_cli.errors import BadInput, NoQuorum, TwoPolities, Unfit
+from polity_cli.errors import BadInput, FoundingRefused, NoQuorum, TwoPolities, Unfit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +159,13 @@ class Conductor:
                 if heard is not None:
                     counts = heard.node in f.nodes and heard.reply.attempt == f.attempt
                     self._watch(Got(heard.node, heard.reply, counts, self._after()))
-                    move = founding.hear(f, heard.node, heard.reply, self._clock(), self.draws, wire)
+                    try:
+                        move = founding.hear(f, heard.node, heard.reply, self._clock(), self.draws, wire)
+                    except wire.Garbled as error:
+                        raise FoundingRefused(
+                            f"the record of an earlier founding cannot be read: {error}",
+                            hint="polity on this node may be of an older version than where that was begun",
+                        ) from error
 
     def learn_electorate(self, *, timeout_s: float) -> Electorate | None:
         """The electorate's record that the voters have entered; None if those that answer know of none.
@@ -169,16 +175,23 @@ class Conductor:
         deadline = self._begin(timeout_s)
         voters = {node.name for node in self.network.members() if node.votes and node.status == "alive"}
         unfounded: set[str] = set()
+        unreadable: set[str] = set()
         for first in self._answers(m.Fetch(self.draws.id(), b"", 0), deadline, lambda asks: asks >= 3):
             match first.reply:
                 case m.Page(polity=m.NO_POLITY):
                     unfounded.add(first.node)
                     if unfounded >= voters:
                         break
-                case m.Page(pages=pages) as page if pages:
-                    record = self._rest_of(page, deadline)
+                case m.Page(pages=pages) as page if pages and first.node not in unreadable:
+                    record = self._rest_of(first.node, page, deadline, unreadable)
                     if record is not None:
                         return record
+        if unreadable:
+            raise NoQuorum(
+                "no voter gave a record of the electorate that this node can read, "
+                f"not even {', '.join(sorted(unreadable))}",
+                hint="try again; if it stays so, polity here may be of an older version than theirs",
+            )
         if unfounded:
             return None
         raise NoQuorum(
@@ -300,20 +313,34 @@ class Conductor:
                 self._watch(Got(heard.node, heard.reply, True, self._after()))
                 yield heard
 
-    def _rest_of(self, page: m.Page, deadline: float) -> Electorate | None:
-        """The record whose first page this is; None if its pages stay out or do not belong together."""
-        data = page.data
+    def _rest_of(self, node: str, page: m.Page, deadline: float, unreadable: set[str]) -> Electorate | None:
+        """The record whose first page this is, the others coming from whoever answers first.
+
+        None if pages stay out or make no record; then those they came from are added to `unreadable`, so that
+        the next try takes other nodes' pages.
+        """
+        data, sources = page.data, {node}
         for at in range(1, page.pages):
             query = m.Fetch(self.draws.id(), page.digest, at)
-            for _, reply in self._answers(query, deadline, lambda asks: asks >= 3):
+            for other, reply in self._answers(query, deadline, lambda asks: asks >= 3):
                 if (
                     isinstance(reply, m.Page)
                     and reply.pages
                     and (reply.digest, reply.page) == (page.digest, at)
+                    and other not in unreadable
                 ):
                     data += reply.data
+                    sources.add(other)
                     break
-        return wire.decode_record(data) if wire.digest(data) == page.digest else None
+            else:
+                return None
+        try:
+            if wire.digest(data) == page.digest:
+                return wire.decode_record(data)
+        except wire.Garbled:
+            self.network.strange += 1
+        unreadable |= sources
+        return None
 
     def _role_page(self, electorate: Electorate, after: str, deadline: float) -> list[m.RoleList]:
         def is_over(asks: int) -> bool:

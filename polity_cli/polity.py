@@ -17,6 +17,7 @@ from polity_cli.agent import Voter
 from polity_cli.core.candidacy import Purpose
 from polity_cli.edges.ledger import Ledger, ledger_path
 from polity_cli.edges.serf_follow import Change, follow
+from polity_cli.edges.serf_parting import PATIENCE_S, Parting, prepare
 from polity_cli.edges.serf_rpc import SerfClient
 from polity_cli.errors import ElectionAborted, NoQuorum, OutcomeUnknown, PolityError, SerfUnreachable
 from polity_cli.session import DEFAULT_TIMEOUT_S, Session, error_of, node_name
@@ -85,6 +86,7 @@ class Polity:
         self._owns_client = False
         self._reconnect: Callable[[], SerfClient] | None = None
         self._voter: threading.Thread | None = None
+        self._connected = False
         if events is not None:
             pairs = ((serf, event) for event in events)
             self._start_voting(pairs, node_name(serf))
@@ -118,9 +120,10 @@ class Polity:
         polity._reconnect = dial
         if vote:
             pairs = follow(
-                dial,
+                lambda: prepare(dial()),
                 [f"query:{chosen.namespace}", f"user:{chosen.namespace}"],
-                wait=polity._closed.wait,
+                # While it is connected the voter parts from the agent before it goes.
+                wait=lambda timeout_s: not polity._connected and polity._closed.wait(timeout_s),
                 draw=lambda: int.from_bytes(os.urandom(4), "big") / 2**32,
                 on_change=polity._tell_change,
             )
@@ -136,14 +139,17 @@ class Polity:
         self.close()
 
     def close(self) -> None:
-        """Abort what is under way and stop voting. A client that was passed in stays open."""
+        """Abort what is under way and stop voting. A client that was passed in stays open.
+
+        Takes a moment, and some seconds where the agent is busy: it is not to be hurt by our going.
+        """
         self._closed.set()
         for election in list(self._running):
             election.abort()
         if self._owns_client:
             self.serf.close()
         if self._voter is not None:
-            self._voter.join(timeout=5.0)
+            self._voter.join(timeout=PATIENCE_S + 2.0)
 
     def run_election(
         self, role: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = False
@@ -231,15 +237,22 @@ class Polity:
             ledger = Ledger.open(path, node)
             assert ledger is not None
             voter = Voter(ledger, self._namespace, self.log.warning)
+            parting: Parting | None = None
             try:
                 for client, event in pairs:
-                    if self._closed.is_set():
-                        return
-                    if event is not None:
-                        try:
+                    try:
+                        if self._closed.is_set():
+                            if not self._connected:
+                                return  # the events are somebody else's, and so is the connection
+                            if parting is None or parting.client is not client:
+                                parting = Parting(client, self._namespace, node)
+                            if parting.is_over(event):
+                                client.close()
+                                return
+                        if event is not None and not (parting and parting.is_question(event)):
                             voter.take(event, client.respond)
-                        except SerfUnreachable as error:
-                            self.log.warning("%s", error)
+                    except SerfUnreachable as error:
+                        self.log.warning("%s", error)
             except PolityError as error:
                 if not self._closed.is_set():
                     self.log.error("%s has stopped voting: %s. %s", node, error, error.hint)
@@ -250,5 +263,6 @@ class Polity:
         self._voter.start()
 
     def _tell_change(self, change: Change) -> None:
+        self._connected = change.connected
         if change.error is not None:
             self.log.warning("%s", change.error)

@@ -16,7 +16,7 @@ from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
 from polity_cli.core.messages import NO_POLITY
 from polity_cli.core.quorum import SimpleMajority
 from polity_cli.core.record import Record
-from polity_cli.core.tenure import check_role
+from polity_cli.core.tenure import MAX_NODE_BYTES, check_name, check_role
 from polity_cli.edges import wire
 from polity_cli.edges.ledger import Ledger, ledger_path
 from polity_cli.edges.network import SerfNetwork
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from polity_cli.edges.serf_rpc import SerfClient
 
 DEFAULT_TIMEOUT_S = 15.0
+SMALLEST_UNASKED = 3
 
 
 class Enrolment(Record):
@@ -183,8 +184,8 @@ class Session:
     ) -> tuple[Electorate, bool]:
         """Found the polity with all members that carry the voters' tag; False if it was founded already.
 
-        At least `expect` voters are wanted (the rule's minimum by default). Raises FoundingRefused naming
-        who is missing or in the way, OutcomeUnknown if it may be founded all the same.
+        At least `expect` voters are wanted (by default the rule's minimum, and never fewer than 3). Raises
+        FoundingRefused naming who is missing or in the way, OutcomeUnknown if it may be founded all the same.
         """
         deadline = monotonic() + timeout_s
         known = self._own_record()
@@ -192,13 +193,19 @@ class Session:
             return known, False
         members = self._network.members()
         callees = [node for node in members if node.votes and node.status in ("alive", "failed", "leaving")]
-        expected = rule.min_votes if expect is None else expect
+        # A polity of one or two is for life: only whoever says so gets it.
+        expected = max(rule.min_votes, SMALLEST_UNASKED) if expect is None else expect
         if len(callees) < max(1, expected):
             names = ", ".join(node.name for node in callees) or "none"
             raise FoundingRefused(
                 f"a polity of {expected} voters or more is wanted, Serf shows {len(callees)}: {names}",
                 hint=f"a voter's node carries the tag {self.namespace}=voter (see `polity serf-config`); "
                 "for fewer voters ask with --expect and --min-votes",
+            )
+        if len(callees) > wire.MAX_VOTERS:
+            raise BadInput(
+                f"{len(callees)} nodes carry the voters' tag, {wire.MAX_VOTERS} can vote",
+                hint="leave the tag off where a vote is not needed: any node may stand, voter or not",
             )
         outcome = self._conductor.found(
             [node.name for node in callees],
@@ -347,11 +354,14 @@ class Session:
 
 
 def node_name(serf: SerfClient) -> str:
-    """The name of the node whose agent this is."""
+    """The name of the node whose agent this is. Raises Unfit for one that no ledger could be kept for."""
     name = serf.stats().get("agent", {}).get("name")
     if not name:
         raise SerfProtocolError("the agent does not tell its node's name")
-    return name
+    try:
+        return check_name(name, "node name", MAX_NODE_BYTES)
+    except BadInput as error:
+        raise Unfit(str(error), hint="give the agent another name: serf agent -node=NAME") from error
 
 
 def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorate) -> PolityError | None:
@@ -367,7 +377,7 @@ def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorat
                 f"{tenure.holder} holds {role} (term {tenure.term})",
                 holder=tenure.holder,
                 term=tenure.term,
-                hint=f"fine if that is as it should be; else `polity recall {_word(role)}` empties the role",
+                hint=f"fine if that is as it should be; else `polity recall {shell_word(role)}` empties it",
             )
         case Verdict.GUARD:
             assert tenure is not None
@@ -376,12 +386,12 @@ def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorat
                 hint="the holder or the term is not the one you named",
             )
         case Verdict.VACANT:
-            return RoleUnfilled(f"nobody holds {role}", hint=f"`polity elect {_word(role)}` fills it")
+            return RoleUnfilled(f"nobody holds {role}", hint=f"`polity elect {shell_word(role)}` fills it")
         case Verdict.NO_QUORUM:
             return NoQuorum(
                 f"no quorum for {role}: {outcome.required} of {outcome.population} voters are needed"
                 + (f"; no answer from {silent}" if silent else ""),
-                hint="nothing of this can take effect later, so try again freely; see `polity voters`",
+                hint="nothing of this command can take effect later: try again freely; see `polity voters`",
             )
         case Verdict.UNKNOWN:
             doing = "candidacy" if purpose is Purpose.ELECT else "recall"
@@ -391,7 +401,7 @@ def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorat
             return OutcomeUnknown(
                 f"it is not known whether the {doing} for {role} took effect{why}",
                 hint=f"it is on record with some voters: whoever asks next with a quorum completes it or "
-                f"discards it. Ask `polity who {_word(role)}` once {electorate.current.q} voters answer",
+                f"discards it. Ask `polity who {shell_word(role)}` once {electorate.current.q} voters answer",
             )
     return None
 
@@ -400,7 +410,8 @@ def _left(deadline: float) -> float:
     return max(0.001, deadline - monotonic())
 
 
-def _word(role: str) -> str:
-    """A role's name as a shell wants it."""
+def shell_word(role: str) -> str:
+    """A role's name as a shell and the commands want it."""
     plain = all(c.isalnum() or c in "-_./" for c in role)
-    return role if plain else "'" + role.replace("'", "'\\''") + "'"
+    word = role if plain else "'" + role.replace("'", "'\\''") + "'"
+    return f"-- {word}" if role.startswith("-") else word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from polity_cli.cli import reference
+from polity_cli.cli import reference, shapes
 from polity_cli.cli.main import cli
 
 ROOT = Path(__file__).parents[1]
@@ -119,3 +120,26 @@ def _parse(command: str) -> str:
     except click.ClickException as error:
         raise AssertionError(f"`{command}`: {error.format_message()}") from error
     return command
+
+
+def test_the_examples_in_json_have_the_documented_shape_and_exit_codes() -> None:
+    text = _text(ROOT / "docs" / "json-examples.md")
+    shown = re.findall(r"^(?:n\d )?\$ polity .*# (\d+)\n(\{.*\})$", text, re.MULTILINE)
+    assert len(shown) == text.count("$ polity ")
+    answers = [(int(code), json.loads(answer)) for code, answer in shown]
+    for code, answer in answers:
+        assert shapes.mismatches(answer) == []
+        assert answer.get("exit_code", 0) == code
+    assert {answer["command"] for _, answer in answers} == set(shapes.COMMANDS)
+
+
+def test_the_tests_that_the_protocol_names_exist() -> None:
+    text = _text(ROOT / "docs" / "protocol.md")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 20
+    assert [f"{path}::{name}" for path, name in named if f"def {name}(" not in _text(ROOT / path)] == []
+    claims = text.partition("## Where each claim is checked")[2].partition("\n## ")[0]
+    cells = re.findall(r"scenarios? ((?:`\w+`(?:, )?)+)", claims)
+    scenarios = re.findall(r"`(\w+)`", " ".join(cells))
+    assert len(scenarios) > 5
+    assert [name for name in scenarios if not (ROOT / "tests" / "scenarios" / f"{name}.txt").exists()] == []

@@ -275,17 +275,16 @@ def test_a_making_cut_short_is_done_again_from_the_start(path: str) -> None:
 
 
 def hold_a_new_file_open(path: str, pipe: Connection) -> None:
-    """Be in the middle of looking at an empty file, as one of two that make a ledger at once may be."""
+    """Be about to write to an empty file, as one of two that make a ledger at once is."""
     os.makedirs(os.path.dirname(path))
     db = sqlite3.connect(path, isolation_level=None)
-    db.execute("BEGIN")
-    db.execute("SELECT * FROM sqlite_master").fetchall()
-    pipe.send("looking")
+    db.execute("BEGIN IMMEDIATE")
+    pipe.send("writing")
     pipe.recv()
     os._exit(0)
 
 
-def test_whoever_makes_a_ledger_waits_for_others_that_look_at_the_new_file(path: str) -> None:
+def test_whoever_makes_a_ledger_waits_for_others_that_do(path: str) -> None:
     """SQLite's own time-out does not serve the switch to the log: it would fail at once here."""
     with Child(functools.partial(hold_a_new_file_open, path)) as child:
         child.hear()

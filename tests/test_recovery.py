@@ -1,8 +1,10 @@
-"""What a quorum of promises means, row by row."""
+"""Recovery: what a quorum of promises means, for every way n = 3 to 7 voters can have voted."""
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations, combinations_with_replacement
 
 import pytest
 
@@ -13,69 +15,109 @@ from polity_cli.core.quorum import QuorumPercentage
 from polity_cli.core.recovery import recover
 from polity_cli.core.tenure import VACANT, Tenure
 
-MAJORITY = QuorumPercentage(0.5, 1)
-HIGH = Ballot(99, b"me")
-ONE, TWO = VACANT.filled_by("n1", b"claim-1"), VACANT.filled_by("n2", b"claim-2")
+B1, B2 = Ballot(1, b"p"), Ballot(2, b"p")
+BASE = B1
+T2 = Tenure(2, None, b"claim-r0")
+CANDIDATES = [T2.filled_by(f"n{i}", f"claim-{i}".encode()) for i in range(3)]
+A, B, C = CANDIDATES
 
 
-def roll(n: int) -> Roll:
-    return Roll(tuple(Enrolled(bytes([i]), f"n{i}") for i in range(n)), MAJORITY)
+def roll(n: int, share: float = 0.5) -> Roll:
+    return Roll(tuple(Enrolled(b"voter%03d" % i, f"n{i}") for i in range(n)), QuorumPercentage(share, 1))
 
 
-def promises(*tenures: Tenure, ballot: Ballot = ZERO.fast) -> dict[bytes, Register]:
+def votes(*tenures: Tenure | None) -> dict[bytes, Register]:
+    """Promises of the first voters, in order: votes in the fast round after BASE, None for a mere base."""
     return {
-        bytes([i]): Register(HIGH, ZERO if tenure == VACANT else ballot, tenure)
+        b"voter%03d" % i: Register(B2, BASE, T2) if tenure is None else Register(B2, BASE.fast, tenure)
         for i, tenure in enumerate(tenures)
     }
 
 
-def test_where_nobody_accepted_anything_the_role_is_vacant_in_term_zero() -> None:
-    assert recover(promises(VACANT, VACANT), roll(3)) == VACANT
+def test_nothing_was_ever_accepted() -> None:
+    assert recover({b"voter000": Register(B1), b"voter001": Register(B1)}, roll(3)) == VACANT
 
 
-def test_the_highest_classic_ballot_wins_whatever_was_voted_below_it() -> None:
-    states = promises(ONE, ONE, VACANT)
-    states[b"\x02"] = Register(HIGH, Ballot(5, b"x"), TWO)
-    assert recover(states, roll(4)) == TWO
+def test_the_highest_classic_ballot_counts_and_one_voter_is_enough() -> None:
+    seen = votes(A, A, None)
+    seen[b"voter002"] = Register(B2, Ballot(1, b"q"), Tenure(9, "n7", b"claim-7"))
+    assert recover(seen, roll(5)) == Tenure(9, "n7", b"claim-7")
 
 
-def test_votes_that_may_have_reached_the_fast_quorum_with_unseen_voters_are_current() -> None:
-    assert recover(promises(ONE, ONE), roll(3)) == ONE
-    assert recover(promises(ONE, ONE, VACANT), roll(4)) == ONE
+def test_votes_after_an_older_base_do_not_count() -> None:
+    seen = votes(A, A)
+    seen[b"voter002"] = Register(B2, Ballot(1, b"z"), T2)
+    assert recover(seen, roll(3)) == T2
 
 
-def test_votes_that_cannot_reach_the_fast_quorum_any_more_leave_the_vacancy() -> None:
-    assert recover(promises(ONE, VACANT), roll(3)) == VACANT
-    assert recover(promises(ONE, TWO, VACANT), roll(4)) == VACANT
+def test_the_vacancy_comes_back_with_its_claim_even_if_nobody_shows_it() -> None:
+    assert recover(votes(A, B), roll(3)) == T2
+    assert recover(votes(A, B, A, B), roll(5)) == T2
 
 
-def test_the_one_that_may_be_chosen_is_taken_and_not_just_any_vote() -> None:
-    # Three voters of four voted for ONE, one for TWO; of the quorum seen, the last shows TWO.
-    assert recover(promises(ONE, ONE, TWO), roll(4)) == ONE
+def test_unseen_voters_may_have_voted() -> None:
+    assert recover(votes(A, A), roll(3)) == A
+    assert recover(votes(A, A, B), roll(4)) == A
+    assert recover(votes(A, A, A, B), roll(5)) == A
+    assert recover(votes(A, A, A, A, B), roll(6)) == A
 
 
-def test_the_vacancy_comes_back_with_the_claim_of_the_recall_that_made_it() -> None:
-    vacancy = ONE.emptied(b"recall")
-    base = Ballot(3, b"r")
-    states = promises(vacancy.filled_by("n1", b"a"), vacancy.filled_by("n2", b"b"), ballot=base.fast)
-    states[b"\x02"] = Register(HIGH, base, vacancy)
-    assert recover(states, roll(5)) == vacancy
+def test_two_votes_of_three_seen_with_two_unseen_of_five_may_be_four() -> None:
+    assert roll(5).f == 4
+    assert recover(votes(A, A, B), roll(5)) == A
+    assert recover(votes(A, B, C), roll(5)) == T2
+    assert recover(votes(A, A, B, B), roll(5)) == T2
 
 
-@pytest.mark.parametrize("n", [3, 4, 5, 6])
-def test_whatever_was_chosen_fast_every_quorum_recovers_it(n: int) -> None:
-    """All ways in which n voters may vote for ONE, TWO or nobody, seen through all quorums."""
-    assembly = roll(n)
-    chosen_at_all = 0
-    for votes in product((VACANT, ONE, TWO), repeat=n):
-        everyone = promises(*votes)
-        chosen = [t for t in (ONE, TWO) if votes.count(t) >= assembly.f]
-        for size in range(assembly.q, n + 1):
-            for seen in combinations(everyone, size):
-                current = recover({voter: everyone[voter] for voter in seen}, assembly)
-                if chosen:
-                    chosen_at_all += 1
-                    assert [current] == chosen
-                else:
-                    assert current in votes or current == VACANT
-    assert chosen_at_all
+def test_all_voters_seen_and_too_few_votes_is_a_vacancy() -> None:
+    assert recover(votes(A, A, B), roll(3)) == T2
+    assert recover(votes(A, A, B, B), roll(4)) == T2
+
+
+def test_the_most_voted_is_not_current_if_it_cannot_have_been_chosen() -> None:
+    assert recover(votes(A, A, A, B, B, C, C), roll(7)) == T2
+    assert recover(votes(A, A, B, C), roll(4)) == T2
+
+
+def test_voters_that_only_know_the_base_are_no_votes() -> None:
+    assert recover(votes(A, None), roll(3)) == T2
+    assert recover(votes(A, A, A, None, None), roll(5)) == T2
+
+
+def ways_to_vote(n: int) -> Iterator[tuple[Tenure | None, ...]]:
+    return combinations_with_replacement([*CANDIDATES, None], n)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 1])
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 7])
+def test_what_was_chosen_is_found_by_every_quorum_and_nothing_impossible_ever_is(
+    n: int, share: float
+) -> None:
+    electorate = roll(n, share)
+    q, f = electorate.q, electorate.f
+    for way in ways_to_vote(n):
+        ledgers = votes(*way)
+        chosen = [t for t, count in Counter(t for t in way if t is not None).items() if count >= f]
+        for size in range(q, n + 1):
+            for seen in combinations(ledgers, size):
+                current = recover({v: ledgers[v] for v in seen}, electorate)
+                shown = [ledgers[v].tenure for v in seen if ledgers[v].accepted == BASE.fast]
+                assert current == T2 or shown.count(current) + n - size >= f
+                assert not chosen or current == chosen[0]
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 7])
+def test_votes_cast_after_the_promises_cannot_make_another_winner(n: int) -> None:
+    """Once a quorum has promised, only unseen voters can still vote: what they add is foreseen."""
+    electorate = roll(n)
+    for way in ways_to_vote(electorate.q):
+        current = recover(votes(*way), electorate)
+        for late in CANDIDATES:
+            reached = way.count(late) + n - electorate.q >= electorate.f
+            assert not reached or current == late
+
+
+def test_a_fresh_role_recovers_the_first_vacancy() -> None:
+    first = [VACANT.filled_by(f"n{i}", f"claim-{i}".encode()) for i in range(2)]
+    seen = {b"voter%03d" % i: Register(B1, ZERO.fast, tenure) for i, tenure in enumerate(first)}
+    assert recover(seen, roll(3)) == VACANT

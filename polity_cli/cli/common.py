@@ -21,7 +21,7 @@ EXIT_CODES = {
     2: "usage",
     3: "no, decided: another node holds the role, or a guard did not match",
     4: "vacant: nobody holds the role",
-    5: "no quorum, and nothing of this can take effect later: retry freely",
+    5: "no quorum, and nothing of this command can take effect later: retry freely",
     6: "unknown: it may take effect; ask `polity who ROLE`",
     7: "the Serf agent cannot be reached, or refuses us",
     8: "this node or the electorate is not fit: see `polity doctor`",

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     example="polity found --expect 5",
 )
 @click.option(
-    "--expect", type=click.IntRange(min=1), metavar="N", help="At least so many voters [MIN-VOTES]."
+    "--expect",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="At least so many voters [MIN-VOTES, at least 3].",
 )
 @click.option(
     "--percent",

@@ -76,9 +76,11 @@ class Progress:
     def end(self, unreadable: int) -> None:
         """The operation is over; `unreadable` answers made no sense."""
         self.clear()
-        if unreadable or self._verbose:
-            why = " (another version of polity, or another program's)" if unreadable else ""
-            say(f"{unreadable} answer{'' if unreadable == 1 else 's'} could not be read{why}")
+        if unreadable:
+            plural = "" if unreadable == 1 else "s"
+            say(
+                f"{unreadable} answer{plural} could not be read (another version of polity, or another program's)"
+            )
 
     def draw(self, line: str) -> None:
         """Show the line in place of the last one. Written past all buffers: a signal handler may call it."""

@@ -34,6 +34,7 @@ def who(role: str, cached: bool, quiet: bool, options: Options) -> None:
         from polity_cli.cli.output import about, decide, held_or_vacant, sentence
         from polity_cli.core.candidacy import Purpose
         from polity_cli.errors import RoleUnfilled
+        from polity_cli.session import shell_word
 
         source = "ledger" if cached else "quorum"
         data: dict[str, object] = {"command": "who", "role": role}
@@ -61,7 +62,9 @@ def who(role: str, cached: bool, quiet: bool, options: Options) -> None:
             **more,
         }
         if tenure.holder is None:
-            vacant = RoleUnfilled(sentence(role, tenure) + _by(source), hint="`polity elect ROLE` fills it")
+            vacant = RoleUnfilled(
+                sentence(role, tenure) + _by(source), hint=f"`polity elect {shell_word(role)}` fills it"
+            )
             return Answer(data, "", vacant)
         if quiet:
             return Answer(data, tenure.holder, note=_label(visit.session.node) if cached else "")

@@ -78,7 +78,7 @@ def open_file(path: str, node: str, *, create: bool, busy_timeout_s: float) -> s
     _check_node(node)
     try:
         size = _size(path)
-        if size and size < _MIN_FILE_BYTES:
+        if size and size < _MIN_FILE_BYTES and os.path.isfile(path):
             raise Damaged(f"it has {size} bytes")
         if not size:
             log = f"{path}-wal"
@@ -190,7 +190,7 @@ def _migrate(db: sqlite3.Connection, node: str) -> None:
 
 def roll_back(db: sqlite3.Connection) -> None:
     """End a transaction that failed."""
-    try:
+    try:  # noqa: SIM105 - the hook does not load contextlib
         db.execute("ROLLBACK")
     except sqlite3.Error:
         pass  # SQLite ends some by itself; and what went wrong before is what has to be told
@@ -233,7 +233,7 @@ def readable(error: Exception, path: str) -> LedgerError:
         return LedgerError(
             f"{where} is damaged: {error}",
             hint="this node does not vote. Stop what has it open and move the file away with its -wal and "
-            "-shm (keep them): the node becomes a new voter, which must be enrolled in place of the old one",
+            "-shm (keep them): the node becomes a new voter, which this electorate does not count",
         )
     if (
         name == "SQLITE_FULL"

@@ -100,7 +100,13 @@ def session(node: DevNode) -> Session:
     return Session(node.serf().__enter__(), namespace="polity", state_dir=str(node.state_dir))
 
 
+def meet_the_tick_by_chance() -> None:
+    """Wait for a random part of Serf's gossip tick: what starts right after an answer waits a whole one."""
+    time.sleep(random.uniform(0, 0.2))
+
+
 def timed(work: Callable[[], Outcome], *expected: Verdict) -> float:
+    meet_the_tick_by_chance()
     started = time.perf_counter()
     outcome = work()
     took_s = time.perf_counter() - started
@@ -110,6 +116,7 @@ def timed(work: Callable[[], Outcome], *expected: Verdict) -> float:
 
 def bare_query(node: DevNode, answers: int) -> float:
     """Seconds until so many nodes acknowledged a query of this node's agent."""
+    meet_the_tick_by_chance()
     with node.serf() as serf:
         started = time.perf_counter()
         query = serf.query("bare", request_ack=True, timeout_s=5)
@@ -133,7 +140,7 @@ def ledgers(cluster: DevCluster) -> list[Register]:
 
 
 def wait_until_settled(cluster: DevCluster) -> None:
-    """Until all voters have heard the last announcement, and for a random part of a gossip tick.
+    """Until all voters have heard the last announcement.
 
     Serf loses some announcements; a query repeats those that it sees missing.
     """
@@ -146,7 +153,6 @@ def wait_until_settled(cluster: DevCluster) -> None:
     for _ in range(10):
         with contextlib.suppress(SerfTimeout):
             wait_for(settled, 1, "all voters to hear the announcement")
-            time.sleep(random.uniform(0, 0.2))
             return
         with session(cluster.running[0]) as own:
             own.who(ROLE)
@@ -208,6 +214,7 @@ def measure_crowd(report: Report, cluster: DevCluster, rounds: int) -> None:
         ) -> None:
             with session(node) as own:
                 gate.wait()
+                meet_the_tick_by_chance()
                 started = time.perf_counter()
                 verdict = own.elect(ROLE).verdict
                 times[node.name] = time.perf_counter() - started, verdict
@@ -266,6 +273,7 @@ def measure_shell(report: Report, cluster: DevCluster, rounds: int) -> None:
     for _ in range(rounds):
         wait_until_settled(cluster)
         bare.append(bare_query(node, 4))
+        meet_the_tick_by_chance()
         started = time.perf_counter()
         subprocess.run(command, env=node.env, check=True, stdout=subprocess.DEVNULL)
         times.append(time.perf_counter() - started)

@@ -139,7 +139,7 @@ def test_verbose_shows_how_each_voter_voted_and_leaves_stdout_alone(nodes: DevCl
     assert out == "n1 holds shown (term 1)\n"
     assert re.search(r"^ +\d+\.\d ms  --> stand\(shown, ", err, re.MULTILINE)
     assert len(re.findall(r" ms  <-- n\d: YES; promised ", err)) >= 2
-    assert "0 answers could not be read" in err
+    assert "could not be read" not in err
 
 
 def test_doctor_finds_a_healthy_node_fit(nodes: DevCluster) -> None:

@@ -8,7 +8,17 @@ import pytest
 
 from polity_cli.devcluster import DevCluster
 from tests.serf.conftest import ClusterFactory
-from tests.serf.verbs import NO, OK, VACANT, ask, ask_all, dump_all, found, register_of, tell, wait_until_heard
+from tests.serf.verbs import (
+    NO,
+    OK,
+    VACANT,
+    ask,
+    ask_all,
+    dump_all,
+    found,
+    tell,
+    wait_until_heard,
+)
 
 SIZES = [(size, voters) for voters in ("agent", "hook") for size in (3, 5, 7)]
 SOME = [(3, "hook"), (5, "agent")]
