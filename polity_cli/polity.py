@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
 from typing import TYPE_CHECKING
 
 from polity_cli import settings as settings_room
@@ -19,11 +20,20 @@ from polity_cli.edges.ledger import Ledger, ledger_path
 from polity_cli.edges.serf_follow import Change, follow
 from polity_cli.edges.serf_parting import PATIENCE_S, Parting, prepare
 from polity_cli.edges.serf_rpc import SerfClient
-from polity_cli.errors import ElectionAborted, NoQuorum, OutcomeUnknown, PolityError, SerfUnreachable
+from polity_cli.edges.serf_stream import Stream
+from polity_cli.edges.serf_types import StreamClosed, StreamOverflow
+from polity_cli.errors import (
+    ElectionAborted,
+    FoundingRefused,
+    NoQuorum,
+    OutcomeUnknown,
+    PolityError,
+    SerfUnreachable,
+)
 from polity_cli.session import DEFAULT_TIMEOUT_S, Session, error_of, node_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from types import TracebackType
 
     from polity_cli.core.candidacy import Outcome
@@ -31,6 +41,9 @@ if TYPE_CHECKING:
     from polity_cli.edges.serf_types import Event
 
 log = logging.getLogger("polity")
+
+_TICK_S = 0.25
+_ABORT_S = 2.0
 
 
 class Election(Future["Tenure"]):
@@ -88,8 +101,7 @@ class Polity:
         self._voter: threading.Thread | None = None
         self._connected = False
         if events is not None:
-            pairs = ((serf, event) for event in events)
-            self._start_voting(pairs, node_name(serf))
+            self._start_voting(self._pairs(serf, events), node_name(serf))
 
     @classmethod
     def connect(
@@ -144,8 +156,10 @@ class Polity:
         Takes a moment, and some seconds where the agent is busy: it is not to be hurt by our going.
         """
         self._closed.set()
-        for election in list(self._running):
+        aborted = list(self._running)
+        for election in aborted:
             election.abort()
+        wait_for_futures(aborted, timeout=_ABORT_S)  # they still need the client to find out how they stand
         if self._owns_client:
             self.serf.close()
         if self._voter is not None:
@@ -210,21 +224,32 @@ class Polity:
                 with self._session(lambda: election.aborted) as session:
                     outcome = work(session)
                     error = error_of((purpose, role), outcome, session.electorate())
-                if isinstance(error, NoQuorum | OutcomeUnknown) and election.aborted:
-                    error = ElectionAborted(
-                        f"aborted; {error}", may_take_effect=outcome.may_take_effect, hint=error.hint
-                    )
                 if error is not None:
                     raise error
                 assert outcome.tenure is not None
                 election.set_result(outcome.tenure)
             except BaseException as problem:  # noqa: BLE001 - it belongs to whoever asks for the result
-                election.set_exception(problem)
+                election.set_exception(_as_aborted(problem) if election.aborted else problem)
             finally:
                 self._running.discard(election)
 
         threading.Thread(target=run, name=f"polity {purpose.value} {role}", daemon=True).start()
         return election
+
+    def _pairs(
+        self, serf: SerfClient, events: Iterable[Event]
+    ) -> Generator[tuple[SerfClient, Event | None], None, None]:
+        """What was passed in, as `follow` gives it: a stream in its silences too, so that closing is seen."""
+        if not isinstance(events, Stream):
+            yield from ((serf, event) for event in events)
+            return
+        while True:
+            try:
+                yield serf, events.next(_TICK_S)
+            except StreamOverflow as gap:
+                self.log.warning("%s", gap)
+            except StreamClosed:
+                return
 
     def _start_voting(self, pairs: Iterable[tuple[SerfClient, Event | None]], node: str) -> None:
         path = ledger_path(self._state_dir, self._namespace, node)
@@ -266,3 +291,11 @@ class Polity:
         self._connected = change.connected
         if change.error is not None:
             self.log.warning("%s", change.error)
+
+
+def _as_aborted(problem: BaseException) -> BaseException:
+    """What an aborted operation raises: an answer stays one, what ran out of time is ElectionAborted."""
+    if not isinstance(problem, NoQuorum | OutcomeUnknown | FoundingRefused):
+        return problem
+    may = isinstance(problem, OutcomeUnknown)
+    return ElectionAborted(f"aborted; {problem}", may_take_effect=may, hint=problem.hint)

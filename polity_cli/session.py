@@ -157,7 +157,7 @@ class Session:
 
     def roles(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[str, ...]:
         """Every role that was ever decided, in byte order."""
-        deadline = monotonic() + timeout_s
+        deadline = _deadline(timeout_s)
         electorate = self.electorate(timeout_s=timeout_s)
         return self._conductor.list_roles(electorate, timeout_s=_left(deadline))
 
@@ -187,7 +187,7 @@ class Session:
         At least `expect` voters are wanted (by default the rule's minimum, and never fewer than 3). Raises
         FoundingRefused naming who is missing or in the way, OutcomeUnknown if it may be founded all the same.
         """
-        deadline = monotonic() + timeout_s
+        deadline = _deadline(timeout_s)
         known = self._own_record()
         if known is not None:
             return known, False
@@ -217,7 +217,7 @@ class Session:
 
     def assembly(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Assembly:
         """The electorate, what Serf says of each voter's node, and who answers as a voter at present."""
-        deadline = monotonic() + timeout_s
+        deadline = _deadline(timeout_s)
         electorate = self.electorate(timeout_s=timeout_s)
         status = {node.name: node.status for node in self._network.members()}
         wanted = {e.node for e in electorate.voters if status.get(e.node) == "alive"}
@@ -280,7 +280,7 @@ class Session:
         found: bool = False,
     ) -> Outcome:
         check_role(role)
-        deadline = monotonic() + timeout_s
+        deadline = _deadline(timeout_s)
         electorate = self._known_electorate(timeout_s) if found else self.electorate(timeout_s=timeout_s)
         if electorate is None:
             electorate, _ = self.found(timeout_s=_left(deadline))
@@ -404,6 +404,12 @@ def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorat
                 f"discards it. Ask `polity who {shell_word(role)}` once {electorate.current.q} voters answer",
             )
     return None
+
+
+def _deadline(timeout_s: float) -> float:
+    if not timeout_s > 0:
+        raise BadInput(f"the time limit must be above 0 seconds, not {timeout_s:g}")
+    return monotonic() + timeout_s
 
 
 def _left(deadline: float) -> float:

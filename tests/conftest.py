@@ -14,7 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--schedules",
         type=int,
-        default=2000,
+        default=1500,
         help="random schedules per shape of electorate in tests/simulation (default %(default)s)",
     )
     parser.addoption(

@@ -85,9 +85,7 @@ class Candidate:
         self.draws = Draws()
         self.now_s = 100.0
         self.sent: list[RoleQuery] = []
-        self.electorate = electorate or founding_record(
-            POLITY, voters(*range(n)), QuorumPercentage(share, 1)
-        )
+        self.electorate = electorate or founding_record(POLITY, voters(*range(n)), QuorumPercentage(share, 1))
         order = Order(purpose, ROLE, "n0", MINE, holder, term, at_least, patient)
         self._take(
             candidacy.begin(
@@ -127,9 +125,8 @@ class Candidate:
     def give_up(self) -> None:
         self._take(candidacy.give_up(self.c))
 
-    @property
-    def phase(self) -> Phase:
-        return self.c.phase
+    def is_in(self, phase: Phase) -> bool:
+        return self.c.phase is phase
 
     @property
     def last(self) -> RoleQuery:
@@ -141,7 +138,7 @@ class Candidate:
 
     @property
     def outcome(self) -> Outcome:
-        assert self.c.outcome is not None, self.phase
+        assert self.c.outcome is not None, self.c.phase
         return self.c.outcome
 
     @property
@@ -165,7 +162,7 @@ class Candidate:
 def standing(**options: object) -> Candidate:
     """A candidate that has just stood on the vacancy of a fresh role."""
     c = Candidate(local=FRESH, **options)  # type: ignore[arg-type]
-    assert c.phase is Phase.STAND
+    assert c.is_in(Phase.STAND)
     return c
 
 
@@ -173,7 +170,7 @@ def yielded_after_a_stand(n: int = 3) -> Candidate:
     """A candidate whose stand in term 1 drew a vote and silence: it may yet take effect."""
     c = standing(n=n)
     c.hear(0, c.voted())
-    while c.phase is not Phase.YIELD:
+    while not c.is_in(Phase.YIELD):
         c.wake()
     assert c.c.pending == (1, 1)
     return c
@@ -188,7 +185,7 @@ def test_an_election_stands_on_the_vacancy_its_own_ledger_holds() -> None:
     assert (c.last.base, c.last.vacancy) == (B2, EMPTIED)
     assert c.last.tenure == Tenure(3, "n0", MINE, EMPTIED.claim)
     assert c.last.ballot == Ballot(3, c.c.attempt)
-    assert c.phase is Phase.STAND
+    assert c.is_in(Phase.STAND)
 
 
 @pytest.mark.parametrize(
@@ -202,22 +199,22 @@ def test_an_election_stands_on_the_vacancy_its_own_ledger_holds() -> None:
 )
 def test_an_election_looks_first_when_its_ledger_offers_no_base(local: Register | None, why: str) -> None:
     c = Candidate(local=local)
-    assert c.phase is Phase.LOOK, why
+    assert c.is_in(Phase.LOOK), why
     assert isinstance(c.last, Read)
 
 
 @pytest.mark.parametrize("purpose", Purpose)
 def test_whoever_sees_too_few_voters_alive_looks_first(purpose: Purpose) -> None:
     c = Candidate(purpose, local=FRESH, alive=[1])
-    assert c.phase is Phase.LOOK
+    assert c.is_in(Phase.LOOK)
 
 
 def test_nobody_stands_in_a_joint_electorate() -> None:
     both = Electorate(POLITY, 2, (Roll(voters(0, 1, 2), MAJORITY), Roll(voters(0, 1, 2, 3), MAJORITY)))
     c = Candidate(local=FRESH, electorate=both)
-    assert c.phase is Phase.LOOK
+    assert c.is_in(Phase.LOOK)
     c.hear_all(FRESH, FRESH, FRESH)
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
 
 
 @pytest.mark.parametrize("local", [None, accepted(B1, OTHERS)])
@@ -228,10 +225,10 @@ def test_a_recall_prepares_at_once(local: Register | None) -> None:
 
 
 def test_a_recall_looks_first_when_its_ledger_says_that_it_will_be_refused() -> None:
-    assert Candidate(Purpose.RECALL, local=FRESH).phase is Phase.LOOK
-    assert Candidate(Purpose.RECALL, local=accepted(B1, OTHERS), holder="n2").phase is Phase.LOOK
-    assert Candidate(Purpose.RECALL, local=accepted(B1, OTHERS), term=3).phase is Phase.LOOK
-    assert Candidate(Purpose.RECALL, local=accepted(B1, OTHERS), holder="n1", term=1).phase is Phase.PREPARE
+    assert Candidate(Purpose.RECALL, local=FRESH).is_in(Phase.LOOK)
+    assert Candidate(Purpose.RECALL, local=accepted(B1, OTHERS), holder="n2").is_in(Phase.LOOK)
+    assert Candidate(Purpose.RECALL, local=accepted(B1, OTHERS), term=3).is_in(Phase.LOOK)
+    assert Candidate(Purpose.RECALL, local=accepted(B1, OTHERS), holder="n1", term=1).is_in(Phase.PREPARE)
 
 
 def test_a_query_looks() -> None:
@@ -244,7 +241,7 @@ def test_a_ballot_is_above_every_round_that_was_seen() -> None:
     other = Candidate()
     other.hear(0, Register(Ballot(9, b"x"), B1, EMPTIED))
     other.hear(1, Register(B1, B1, EMPTIED, Ballot(1, b"a"), VACANT))
-    assert other.phase is Phase.STAND
+    assert other.is_in(Phase.STAND)
     assert other.ballot.round == 10
 
 
@@ -254,7 +251,7 @@ def test_a_ballot_is_above_every_round_that_was_seen() -> None:
 def test_a_fast_quorum_of_votes_wins_in_one_round_trip() -> None:
     c = standing()
     c.hear_all(c.voted(), c.voted())
-    assert c.phase is Phase.STAND
+    assert c.is_in(Phase.STAND)
     c.hear(2, c.voted())
     assert c.verdict is Verdict.WON
     assert c.outcome.tenure == VACANT.filled_by("n0", MINE)
@@ -273,14 +270,14 @@ def test_my_tenure_at_a_classic_ballot_is_no_vote() -> None:
     c = standing()
     mine = c.voted().tenure
     c.hear_all(*[Register(c.ballot, c.ballot, mine)] * 3)
-    assert c.phase is not Phase.DONE
+    assert not c.is_in(Phase.DONE)
 
 
 def test_promises_that_exclude_a_fast_win_go_on_to_accept_at_once() -> None:
     c = standing()
     c.hear(0, c.voted())
     c.hear(1, Register(c.ballot, ZERO.fast, OTHERS))
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
     assert isinstance(c.last, Accept)
     assert c.last.ballot == c.ballot
     assert c.last.tenure == VACANT.filled_by("n0", MINE)
@@ -311,7 +308,7 @@ def test_a_fast_win_still_possible_is_given_a_short_grace() -> None:
 def test_voters_that_serf_calls_dead_are_given_no_grace() -> None:
     c = standing(alive=[0, 1])
     c.hear_all(c.voted(), c.voted())
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
 
 
 def test_a_quorum_of_noes_is_lost_and_writes_nothing() -> None:
@@ -319,7 +316,7 @@ def test_a_quorum_of_noes_is_lost_and_writes_nothing() -> None:
     c._take(Move(c.c._replace(ballot=Ballot(5, c.ballot.proposer))))
     older, newer = known(B1, OTHERS), known(B3, THIRD)
     c.hear_all(older, older)
-    assert c.phase is Phase.STAND
+    assert c.is_in(Phase.STAND)
     c.hear(2, newer)
     assert c.verdict is Verdict.LOST
     assert c.outcome.tenure == THIRD
@@ -346,15 +343,15 @@ def test_noes_that_name_my_node_say_held_and_those_that_name_my_claim_say_won() 
 def test_a_mixture_without_any_quorum_yields() -> None:
     c = standing(share=1)
     c.hear_all(no(c, OTHERS), c.promised())
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
 
 
 def test_a_stand_that_everybody_has_outbid_yields() -> None:
     c = standing()
     c.hear(0, Register(B4))
-    assert c.phase is Phase.STAND
+    assert c.is_in(Phase.STAND)
     c.hear(1, Register(B4))
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
     assert c.c.pending == (1, 1)
 
 
@@ -363,7 +360,7 @@ def test_one_that_was_outbid_may_still_win_with_the_others() -> None:
     c.hear(0, Register(B4))
     c.hear(1, c.voted())
     c.hear(2, c.voted())
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
 
 
 # PREPARE and ACCEPT
@@ -377,12 +374,12 @@ def test_a_recall_empties_what_a_quorum_promises_on() -> None:
     c = recalling()
     now = accepted(B1, OTHERS, c.ballot)
     c.hear(0, now)
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
     c.hear(1, now)
     assert isinstance(c.last, Accept)
     assert c.last.tenure == Tenure(2, None, MINE)
     c.hear(0, accepted(c.ballot, c.last.tenure))
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
     c.hear(1, accepted(c.ballot, c.last.tenure))
     assert c.verdict is Verdict.RECALLED
     assert (c.outcome.tenure, c.outcome.previous_holder) == (Tenure(2, None, MINE), "n1")
@@ -393,12 +390,12 @@ def test_nothing_is_told_before_a_quorum_accepted_it() -> None:
     c = recalling(holder="n2", alive=[0, 1, 2], pace=PACE._replace(looks=1))
     c.hear_all(accepted(B1, OTHERS), Register(B2))
     c.wake()
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
     c.hear_all(*[accepted(B1, OTHERS, c.ballot)] * 2)
     assert isinstance(c.last, Accept)
     assert c.last.tenure == OTHERS
     assert c.c.verdict is Verdict.GUARD
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
     c.hear_all(*[accepted(c.ballot, OTHERS)] * 2)
     assert c.verdict is Verdict.GUARD
 
@@ -419,10 +416,10 @@ def test_every_outcome_goes_through_an_accept_of_the_result(
     purpose: Purpose, current: Tenure, verdict: Verdict, proposal: Tenure
 ) -> None:
     c = Candidate(purpose, pace=PACE._replace(looks=1))
-    if c.phase is Phase.LOOK:
+    if c.is_in(Phase.LOOK):
         c.hear_all(accepted(B1, current), Register(B1))
         c.wake()
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
     c.hear_all(accepted(B1, current, c.ballot), Register(c.ballot))
     assert isinstance(c.last, Accept)
     assert c.last.tenure == proposal
@@ -434,18 +431,18 @@ def test_a_promise_of_more_than_my_ballot_is_none_of_mine() -> None:
     c = recalling()
     c.hear(0, Register(Ballot(9, b"x"), B1, OTHERS))
     c.hear(1, accepted(B1, OTHERS, c.ballot))
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
     c.hear(2, Register(Ballot(9, b"x"), B1, OTHERS))
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
 
 
 def test_a_promise_is_not_an_acceptance() -> None:
     c = recalling()
     now = accepted(B1, OTHERS, c.ballot)
     c.hear_all(now, now)
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
     c.hear_all(now, now, now)
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
 
 
 def test_after_the_accept_further_promises_change_nothing() -> None:
@@ -464,9 +461,9 @@ def test_an_accept_that_is_outbid_yields_and_stays_pending() -> None:
     c.hear_all(now, now)
     c.hear(0, accepted(c.ballot, Tenure(2, None, MINE)))
     c.hear(1, Register(Ballot(9, b"x"), B1, OTHERS))
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
     c.hear(2, Register(Ballot(9, b"x"), B1, OTHERS))
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
     assert c.c.pending == (2, 2)
 
 
@@ -485,13 +482,13 @@ def test_a_joint_electorate_wants_both_quorums() -> None:
     now = accepted(B1, OTHERS, c.ballot)
     for voter in (0, 1):
         c.hear(voter, now)
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
     for voter in (3, 4):
         c.hear(voter, now)
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
     for voter in (0, 1, 3):
         c.hear(voter, accepted(c.ballot, Tenure(2, None, MINE)))
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
     c.hear(4, accepted(c.ballot, Tenure(2, None, MINE)))
     assert c.verdict is Verdict.RECALLED
 
@@ -513,7 +510,7 @@ def test_a_settled_tenure_may_be_the_whole_answer(
 ) -> None:
     c = Candidate(purpose)
     c.hear(0, accepted(B1, current))
-    assert c.phase is Phase.LOOK
+    assert c.is_in(Phase.LOOK)
     c.hear(1, accepted(B1, current))
     assert (c.verdict, c.outcome.tenure, c.outcome.round_trips) == (verdict, current, 1)
 
@@ -556,42 +553,42 @@ def test_what_was_found_is_announced_if_somebody_misses_it() -> None:
 def test_an_unsettled_look_waits_a_grace_for_the_rest_and_then_yields() -> None:
     c = Candidate(Purpose.QUERY)
     c.hear_all(accepted(B1, OTHERS), FRESH)
-    assert c.phase is Phase.LOOK
+    assert c.is_in(Phase.LOOK)
     assert c.c.wake_at_s == c.now_s + PACE.grace_s
     c.wake()
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
 
 
 def test_an_unsettled_look_at_everybody_alive_yields_at_once() -> None:
     c = Candidate(Purpose.QUERY, alive=[0, 1])
     c.hear_all(accepted(B1, OTHERS), FRESH)
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
 
 
 def test_unsettled_three_times_the_query_finishes_what_is_under_way() -> None:
     c = Candidate(Purpose.QUERY)
     for _ in range(2):
         c.hear_all(*UNSETTLED)
-        assert c.phase is Phase.YIELD
+        assert c.is_in(Phase.YIELD)
         c.wake()
-        assert c.phase is Phase.LOOK
+        assert c.is_in(Phase.LOOK)
     c.hear_all(*UNSETTLED)
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
 
 
 def test_having_outbid_others_once_a_query_looks_twice_before_it_does_so_again() -> None:
     c = Candidate(Purpose.QUERY, pace=PACE._replace(looks=1))
     c.hear_all(*UNSETTLED)
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
     assert c.c.unsettled == 1
     c = Candidate(Purpose.QUERY)
     for _ in range(3):
         c.hear_all(*UNSETTLED)
-        if c.phase is Phase.YIELD:
+        if c.is_in(Phase.YIELD):
             c.wake()
     looks = 0
     c.hear_all(*[Register(Ballot(9, b"x"))] * 3)
-    while c.phase is not Phase.PREPARE:
+    while not c.is_in(Phase.PREPARE):
         c.wake()
         c.hear_all(*UNSETTLED)
         looks += 1
@@ -621,7 +618,7 @@ def test_one_voter_heard_three_times_is_one_voter() -> None:
     c = standing()
     for _ in range(3):
         c.hear(0, c.voted())
-    assert c.phase is Phase.STAND
+    assert c.is_in(Phase.STAND)
     assert len(c.c.states) == 1
 
 
@@ -640,7 +637,7 @@ def test_answers_to_an_earlier_attempt_do_not_count_in_the_next() -> None:
     assert c.c.attempt != late
     for voter in range(3):
         c.hear_state(c.answer(voter, FRESH)._replace(attempt=late))
-    assert c.phase is Phase.LOOK
+    assert c.is_in(Phase.LOOK)
     assert not c.c.states
 
 
@@ -667,7 +664,7 @@ def test_silence_is_asked_again_with_the_same_words() -> None:
         c.wake()
     assert c.sent == [c.sent[0]] * PACE.asks
     c.wake()
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
 
 
 @pytest.mark.parametrize("phase", [Phase.PREPARE, Phase.ACCEPT])
@@ -675,11 +672,11 @@ def test_every_phase_asks_again_and_then_yields(phase: Phase) -> None:
     c = recalling()
     if phase is Phase.ACCEPT:
         c.hear_all(*[accepted(B1, OTHERS, c.ballot)] * 2)
-    assert c.phase is phase
+    assert c.is_in(phase)
     first, known_messages = c.last, len(c.sent)
-    while c.phase is phase:
+    while c.is_in(phase):
         c.wake()
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
     assert c.sent[known_messages:] == [first] * (PACE.asks - 1)
 
 
@@ -687,7 +684,7 @@ def test_a_look_asks_for_as_long_as_it_may() -> None:
     c = Candidate(Purpose.QUERY)
     for _ in range(20):
         c.wake()
-    assert c.phase is Phase.LOOK
+    assert c.is_in(Phase.LOOK)
     assert c.sent == [c.sent[0]] * 21
 
 
@@ -696,7 +693,7 @@ def test_yielding_waits_a_jittered_while(drawn: float, wait_s: float) -> None:
     c = standing()
     c.draws.drawn = drawn
     c.hear_all(Register(B4), Register(B4))
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
     assert c.c.wake_at_s == pytest.approx(c.now_s + wait_s)
 
 
@@ -705,11 +702,11 @@ def test_who_was_outbid_often_waits_longer_up_to_four_times() -> None:
     waits = []
     for _ in range(6):
         for _ in range(10):
-            if c.phase is not Phase.PREPARE:
+            if not c.is_in(Phase.PREPARE):
                 c.wake()
                 c.hear_all(*UNSETTLED)
         c.hear_all(*[Register(Ballot(c.ballot.round + 1, b"x"))] * 3)
-        assert c.phase is Phase.YIELD
+        assert c.is_in(Phase.YIELD)
         waits.append(round((c.c.wake_at_s - c.now_s) / (PACE.yield_min_s + PACE.yield_max_s) * 2, 3))
     assert waits == [1, 2, 3, 4, 4, 4]
 
@@ -720,7 +717,7 @@ def test_a_new_attempt_has_a_new_id_and_a_ballot_above_all_it_was_shown() -> Non
     c.hear_all(Register(Ballot(20, b"x")), Register(Ballot(20, b"x")))
     c.wake()
     c.settle(ZERO, VACANT)
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
     assert c.ballot.round == 21
     assert c.ballot.proposer == c.c.attempt != first.proposer
 
@@ -728,7 +725,7 @@ def test_a_new_attempt_has_a_new_id_and_a_ballot_above_all_it_was_shown() -> Non
 def test_with_too_few_alive_and_two_asks_unanswered_it_ends() -> None:
     c = Candidate(local=FRESH, alive=[0])
     c.wake([0])
-    assert c.phase is Phase.LOOK
+    assert c.is_in(Phase.LOOK)
     c.wake([0])
     assert c.verdict is Verdict.NO_QUORUM
     assert c.outcome.silent == ("n0", "n1", "n2")
@@ -738,15 +735,15 @@ def test_a_patient_one_keeps_asking() -> None:
     c = Candidate(local=FRESH, alive=[0], patient=True)
     for _ in range(10):
         c.wake([0])
-    assert c.phase is Phase.LOOK
+    assert c.is_in(Phase.LOOK)
     c.hear_all(FRESH, FRESH)
-    assert c.phase is Phase.STAND
+    assert c.is_in(Phase.STAND)
 
 
 def test_a_quorum_that_answers_is_believed_whatever_serf_says() -> None:
     c = Candidate(local=FRESH, alive=[0])
     c.hear_all(FRESH, FRESH)
-    assert c.phase is Phase.STAND
+    assert c.is_in(Phase.STAND)
 
 
 def test_giving_up_before_anything_was_proposed_has_no_consequences() -> None:
@@ -771,7 +768,7 @@ def test_giving_up_while_passing_on_what_others_decided_has_no_consequences() ->
     c = recalling(holder="n9", pace=PACE._replace(looks=1))
     c.hear_all(*UNSETTLED)
     c.hear_all(*[accepted(B1, OTHERS, c.ballot)] * 2)
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
     c.give_up()
     assert c.verdict is Verdict.NO_QUORUM
 
@@ -819,7 +816,7 @@ def test_the_same_vacancy_is_proposed_for_again_with_the_same_claim_and_no_secon
     c = yielded_after_a_stand()
     c.wake()
     c.settle(ZERO, VACANT)
-    assert isinstance(c.last, Prepare)
+    assert c.is_in(Phase.PREPARE)
     c.hear_all(*[Register(c.ballot)] * 2)
     assert isinstance(c.last, Accept)
     assert c.last.tenure == VACANT.filled_by("n0", MINE)
@@ -829,7 +826,7 @@ def pending_in_term_three() -> Candidate:
     """A candidate that stood on the vacancy of term 2, of which only its own ledger told it."""
     c = Candidate(local=accepted(B2, EMPTIED))
     c.hear(0, c.voted())
-    while c.phase is not Phase.YIELD:
+    while not c.is_in(Phase.YIELD):
         c.wake()
     assert c.c.pending == (3, 3)
     c.wake()
@@ -837,12 +834,10 @@ def pending_in_term_three() -> Candidate:
 
 
 @pytest.mark.parametrize(("current", "verdict"), [(OTHERS, Verdict.LOST), (MY_OLD, Verdict.HELD)])
-def test_a_look_tells_nothing_of_a_lower_term_than_the_one_pending(
-    current: Tenure, verdict: Verdict
-) -> None:
+def test_a_look_tells_nothing_of_a_lower_term_than_the_one_pending(current: Tenure, verdict: Verdict) -> None:
     c = pending_in_term_three()
     c.settle(B1, current)
-    assert isinstance(c.last, Prepare)
+    assert c.is_in(Phase.PREPARE)
     c.hear_all(*[accepted(B1, current, c.ballot)] * 2)
     assert isinstance(c.last, Accept)
     assert c.last.tenure == current
@@ -857,11 +852,11 @@ def test_a_lower_vacancy_is_stood_for_again_and_both_terms_stay_pending() -> Non
     assert isinstance(c.last, Accept)
     assert c.last.tenure == VACANT.filled_by("n0", MINE)
     c.hear_all(*[Register(Ballot(99, b"x"))] * 3)
-    assert c.phase is Phase.YIELD
+    assert c.is_in(Phase.YIELD)
     assert c.c.pending == (1, 3)
     c.wake()
     c.settle(B4, OTHERS)
-    assert c.phase is Phase.PREPARE
+    assert c.is_in(Phase.PREPARE)
 
 
 def test_an_unknown_outcome_of_an_accept_is_unknown_too() -> None:
@@ -907,7 +902,7 @@ def test_a_recall_does_not_touch_a_later_holder() -> None:
 def test_a_recall_whose_holder_is_still_there_tries_again() -> None:
     c = recall_again()
     c.settle(B1, OTHERS)
-    assert isinstance(c.last, Prepare)
+    assert c.is_in(Phase.PREPARE)
     c.hear_all(*[accepted(B1, OTHERS, c.ballot)] * 2)
     assert isinstance(c.last, Accept)
     assert c.last.tenure == Tenure(2, None, MINE)
@@ -919,7 +914,7 @@ def test_a_recall_whose_holder_is_still_there_tries_again() -> None:
 def test_at_least_so_many_votes_are_wanted_on_top_of_the_rule() -> None:
     c = standing(n=5, at_least=5)
     c.hear_all(*[c.voted()] * 4)
-    assert c.phase is not Phase.DONE
+    assert not c.is_in(Phase.DONE)
     c.hear(4, c.voted())
     assert c.verdict is Verdict.WON
     assert c.outcome.required == 5
@@ -930,7 +925,7 @@ def test_an_accept_wants_at_least_so_many_too() -> None:
     c.hear_all(*[accepted(B1, OTHERS, c.ballot)] * 3)
     vacancy = accepted(c.ballot, Tenure(2, None, MINE))
     c.hear_all(vacancy, vacancy, vacancy)
-    assert c.phase is Phase.ACCEPT
+    assert c.is_in(Phase.ACCEPT)
     c.hear(3, vacancy)
     assert c.verdict is Verdict.RECALLED
 
@@ -938,7 +933,7 @@ def test_an_accept_wants_at_least_so_many_too() -> None:
 def test_at_least_never_lowers_the_rule() -> None:
     c = standing(at_least=1)
     c.hear(0, c.voted())
-    assert c.phase is Phase.STAND
+    assert c.is_in(Phase.STAND)
 
 
 @pytest.mark.parametrize("number", range(4))

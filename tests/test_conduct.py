@@ -220,6 +220,7 @@ def test_a_voter_that_was_not_told_of_the_founding_is_told_and_asked_again(size:
     network.enter(record, "n1", "n2")
     outcome = elect(network, record)
     assert outcome.verdict is Verdict.WON
+    assert network.clock() < 0.4, "nobody waits until it is time to ask again"
     assert all(ledger.me().polity == POLITY for ledger in network.voters.values())
     assert any(isinstance(message, m.Offer) and message.chosen for message in network.sent)
 
@@ -252,7 +253,7 @@ def test_a_voter_that_cannot_be_healed_is_only_offered_the_record_once() -> None
 
 
 def test_a_stranger_that_knows_of_no_polity_is_not_let_in() -> None:
-    network = FakeNetwork([*node_names(5), "stranger"])
+    network = FakeNetwork(["stranger", *node_names(5)])
     record = record_of(network, node_names(5))
     network.enter(record, *node_names(5))
     assert elect(network, record).verdict is Verdict.WON
@@ -567,17 +568,32 @@ def test_who_only_hears_unreadable_records_says_so() -> None:
     assert network.strange
 
 
-def test_a_garbled_second_page_does_not_keep_the_record_away() -> None:
+@pytest.mark.parametrize("garbled", [0, 1])
+def test_a_garbled_page_of_many_does_not_keep_the_record_away(garbled: int) -> None:
     network, record = founded(100)
 
     def lie(node: str, data: bytes) -> Iterable[tuple[str, bytes]]:
         reply = wire.decode_reply(data)
-        if node == "n1" and isinstance(reply, m.Page) and reply.page == 1:
+        if node == "n1" and isinstance(reply, m.Page) and reply.page == garbled:
             reply = reply._replace(data=b"garbage")
         return [(node, wire.encode(reply))]
 
     network.tamper = lie
     assert conductor(network).learn_electorate(timeout_s=TIMEOUT_S) == record
+
+
+def test_answers_to_another_question_are_not_taken_for_answers_to_this_one() -> None:
+    network, record = founded(3)
+    network.down.update(node_names(3))
+    page = wire.encode_record(record)
+    network.send_answer("n1", m.Page(b"another!", voter_id(1), POLITY, 1, wire.digest(page), 0, 1, page))
+    roles = m.RoleList(b"another!", voter_id(1), POLITY, 1, ("ghost",), False)
+    for number in (1, 2, 3):
+        network.send_answer(f"n{number}", roles._replace(voter=voter_id(number)), after_s=3.0)
+    with pytest.raises(NoQuorum):
+        conductor(network).learn_electorate(timeout_s=2.0)
+    with pytest.raises(NoQuorum):
+        conductor(network).list_roles(record, timeout_s=5.0)
 
 
 # Listing roles, and calling the roll.

@@ -335,6 +335,7 @@ def test_replies_of_another_attempt_or_of_nodes_not_called_change_nothing() -> N
     f = begun()
     assert hear(f, 1, promise(f, 1)._replace(attempt=b"another!")).founding is f
     assert hear(f, 9, promise(f, 9)).founding is f
+    assert hear(f, 1, promise(f, 1, Ballot(0, b""))).founding.done_by == frozenset(), "that is no promise"
     assert hear(f, 1, m.Holding(f.attempt, voter_id(1), b"", 0, b"", True)).founding is f
 
 

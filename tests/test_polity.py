@@ -59,7 +59,7 @@ serf = pytest.mark.serf
     ],
 )
 def test_a_public_name_is_there_and_found_by_those_who_look_around(name: str) -> None:
-    assert getattr(polity_cli, name).__name__ == name or name == "SimpleMajority"
+    assert getattr(polity_cli, name).__module__.startswith("polity_cli.")
     assert name in dir(polity_cli)
 
 
@@ -74,8 +74,8 @@ def test_an_election_is_a_future_that_nobody_can_cancel_but_everybody_can_abort(
     assert not election.cancel()
     assert not election.aborted
     election.abort()
-    assert election.aborted
     assert not election.done(), "whoever runs it has the last word"
+    assert [election.aborted] == [True]
 
 
 # With agents.
@@ -150,7 +150,7 @@ def test_a_recall_empties_the_role_and_one_of_a_vacant_role_says_so(voters: list
     third.run_election("backup").result(PATIENCE_S)
     for guard in ({"holder": "n1"}, {"term": 9}):
         with pytest.raises(GuardFailed):
-            first.run_recall_election("backup", **guard).result(PATIENCE_S)  # type: ignore[arg-type]
+            first.run_recall_election("backup", **guard).result(PATIENCE_S)
     empty = first.run_recall_election("backup", holder="n3", term=1).result(PATIENCE_S)
     assert (empty.holder, empty.term) == (None, 2)
     assert first.query_role("backup") is None
@@ -190,13 +190,13 @@ def test_a_quorum_function_may_ask_for_more_but_never_for_less(
     voters[2].close()
     with connect(first, vote=False, quorum_func=all_of_them) as strict:
         with pytest.raises((NoQuorum, OutcomeUnknown)):
-            strict.run_election("strict", timeout_s=1.5).result(PATIENCE_S)
+            strict.run_election("strict", timeout_s=1.0).result(PATIENCE_S)
         assert asked == [3]
     with connect(first, vote=False, quorum_func=lambda population: 1) as lax:
         assert lax.run_election("lax").result(PATIENCE_S).holder == "n1"
         voters[1].close()
         with pytest.raises((NoQuorum, OutcomeUnknown)):
-            lax.run_election("laxer", timeout_s=1.5).result(PATIENCE_S)
+            lax.run_election("laxer", timeout_s=1.0).result(PATIENCE_S)
     with connect(first, vote=False, quorum_func=lambda population: population + 1) as impossible:
         with pytest.raises(BadInput, match="asks for 4 of 3 votes") as caught:
             impossible.run_election("impossible").result(PATIENCE_S)
@@ -257,7 +257,9 @@ def test_an_election_aborted_before_it_knows_the_electorate_is_aborted_all_the_s
     cluster: DevCluster,
 ) -> None:
     """Nobody votes here, and n1 is asked without its memory, so it has to learn of the polity first."""
-    with connect(cluster["n1"], vote=False, namespace="elsewhere") as polity:
+    with Polity.connect(
+        cluster["n1"].rpc_addr, state_dir="/nonexistent", vote=False, namespace="elsewhere"
+    ) as polity:
         election = polity.run_election("anything", timeout_s=60.0)
         election.abort()
         with pytest.raises(ElectionAborted) as caught:

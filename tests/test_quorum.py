@@ -37,12 +37,16 @@ def test_all_of_them_means_all_and_not_one_more() -> None:
     assert [QuorumPercentage(1, 1)(n) for n in (1, 3, 7)] == [1, 3, 7]
 
 
-@pytest.mark.parametrize(("share", "n", "votes"), [(2 / 3, 3, 3), (2 / 3, 4, 3), (2 / 3, 99, 67), (0.29, 100, 30)])
+@pytest.mark.parametrize(
+    ("share", "n", "votes"), [(2 / 3, 3, 3), (2 / 3, 4, 3), (2 / 3, 99, 67), (0.29, 100, 30)]
+)
 def test_a_share_that_is_no_round_number_is_still_exceeded(share: float, n: int, votes: int) -> None:
     assert QuorumPercentage(share, 1)(n) == votes
 
 
-@pytest.mark.xfail(strict=True, reason="a share is rounded down to millionths: five sixths of six are 4.999998")
+@pytest.mark.xfail(
+    strict=True, reason="a share is rounded down to millionths: five sixths of six are 4.999998"
+)
 @pytest.mark.parametrize(("share", "n"), [(5 / 6, 6), (1 / 3, 3)])
 def test_a_share_that_rounds_down_is_still_exceeded(share: float, n: int) -> None:
     assert QuorumPercentage(share, 1)(n) == math.floor(n * share) + 1

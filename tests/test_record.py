@@ -55,8 +55,9 @@ def test_records_are_ordered_and_hashed_by_their_fields() -> None:
 
 
 def test_records_of_different_classes_can_be_equal_so_tell_them_apart_by_class() -> None:
-    assert Point(1, 2) == Line(1, 2)
-    assert not isinstance(Point(1, 2), Line)
+    point: object = Point(1, 2)
+    assert point == Line(1, 2)
+    assert not isinstance(point, Line)
 
 
 def test_a_default_before_a_field_without_one_is_refused() -> None:

@@ -26,7 +26,9 @@ def perform(name: str) -> Play:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_conversation_is_the_one_on_record(name: str, request: pytest.FixtureRequest) -> None:
     play = perform(name)
-    text = "\n".join([f"# {play.world.shape.n} voters. {SCENARIOS[name][1].__doc__}", "", *play.transcript, ""])
+    text = "\n".join(
+        [f"# {play.world.shape.n} voters. {SCENARIOS[name][1].__doc__}", "", *play.transcript, ""]
+    )
     path = FOLDER / f"{name}.txt"
     if request.config.getoption("--regenerate-scenarios"):
         FOLDER.mkdir(exist_ok=True)

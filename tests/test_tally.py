@@ -11,7 +11,7 @@ from polity_cli.core.electorate import Electorate, Enrolled, Roll, founding_reco
 from polity_cli.core.messages import Register, State
 from polity_cli.core.quorum import QuorumPercentage
 from polity_cli.core.tally import Chosen
-from polity_cli.core.tenure import VACANT, Tenure
+from polity_cli.core.tenure import VACANT
 
 POLITY = b"a polity"
 B1, B2, B3, B4 = (Ballot(number, b"p") for number in range(1, 5))

@@ -33,7 +33,9 @@ def test_tenures_are_told_briefly() -> None:
     assert str(Tenure(3, "n1", b"c")) == "term 3 n1"
 
 
-@pytest.mark.parametrize("name", ["a", "backup", "leader of the pack", "größe", "x" * MAX_ROLE_BYTES, "a/b:c"])
+@pytest.mark.parametrize(
+    "name", ["a", "backup", "leader of the pack", "größe", "x" * MAX_ROLE_BYTES, "a/b:c"]
+)
 def test_a_usable_role_name_comes_back_unchanged(name: str) -> None:
     assert check_role(name) == name
 

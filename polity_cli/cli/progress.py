@@ -78,9 +78,8 @@ class Progress:
         self.clear()
         if unreadable:
             plural = "" if unreadable == 1 else "s"
-            say(
-                f"{unreadable} answer{plural} could not be read (another version of polity, or another program's)"
-            )
+            whose = "another version of polity, or another program's"
+            say(f"{unreadable} answer{plural} could not be read ({whose})")
 
     def draw(self, line: str) -> None:
         """Show the line in place of the last one. Written past all buffers: a signal handler may call it."""

@@ -43,7 +43,7 @@ _NOTHING = "user:polity-parting-blank"
 _SCRIPTS_START_S = 0.004
 
 _ASK_AGAIN_S = 1.0
-PATIENCE_S = 8.0
+PATIENCE_S = 10.0
 
 
 def prepare(client: SerfClient) -> SerfClient:

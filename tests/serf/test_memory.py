@@ -1,4 +1,4 @@
-"""What voters remember through kill -9, and what becomes of a node whose memory is lost, damaged or copied."""
+"""What voters remember through kill -9, and what becomes of a node whose memory is lost or damaged."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ import pytest
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.tenure import VACANT
-from polity_cli.devcluster import DevNode, wait_for
+from polity_cli.devcluster import DevCluster, DevNode, wait_for
 from polity_cli.edges import wire
 from polity_cli.edges.serf_types import Done, Response
 from polity_cli.polity import Polity
@@ -162,7 +162,7 @@ def test_sigterm_under_a_rain_of_queries_does_not_kill_serf(cluster: ClusterFact
     """An agent of Serf panics if a streaming client hangs up at the wrong instant: `serf_parting.py`."""
     nodes = found(cluster(3, voters="hook"))
     node, pid = nodes["n1"], nodes["n1"].serf_pid
-    with rain(nodes["n2"]):
+    with rain(nodes):
         for number in range(12):
             with polity_agent(node) as agent:
                 code, talk = end(agent)
@@ -177,7 +177,7 @@ def test_a_library_that_votes_and_closes_under_a_rain_of_queries_does_not_kill_s
 ) -> None:
     nodes = found(cluster(3, voters="hook"))
     node, pid = nodes["n1"], nodes["n1"].serf_pid
-    with rain(nodes["n2"]):
+    with rain(nodes):
         for number in range(12):
             with Polity.connect(node.rpc_addr, state_dir=str(node.state_dir)):
                 pass
@@ -185,23 +185,29 @@ def test_a_library_that_votes_and_closes_under_a_rain_of_queries_does_not_kill_s
 
 
 @contextmanager
-def rain(node: DevNode, *, per_s: float = 15.0) -> Iterator[None]:
-    """Queries that every hook and agent has to answer, all the while."""
+def rain(nodes: DevCluster, *, clouds: int = 3) -> Iterator[None]:
+    """So many questions are with every voter all the while: a new one comes when the last is answered."""
     stop = threading.Event()
-    payload = wire.encode(m.Fetch(ATTEMPT, b"", 0))
 
     def pour() -> None:
-        with node.serf() as serf:
-            while not stop.wait(1 / per_s):
-                serf.query("polity", payload, timeout_s=1.0).stop()
+        payload = wire.encode(m.Fetch(ATTEMPT, b"", 0))
+        with nodes["n2"].serf() as serf:
+            while not stop.is_set():
+                answers = serf.query("polity", payload, timeout_s=1.0)
+                for _ in nodes.nodes:
+                    if not isinstance(answers.next(2.0), Response):
+                        break
+                answers.stop()
 
-    thread = threading.Thread(target=pour)
-    thread.start()
+    threads = [threading.Thread(target=pour) for _ in range(clouds)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
 # Floods
@@ -241,7 +247,7 @@ def test_garbage_is_never_answered_never_remembered_and_hardly_logged(cluster: C
     answers: list[Response] = []
     with nodes["n2"].serf() as serf:
         for payload in garbage(random.Random(1)):
-            asked = serf.query("polity", payload, timeout_s=0.4)
+            asked = serf.query("polity", payload, timeout_s=0.25)
             if len(payload) < 400:
                 serf.event("polity", payload)
             while not isinstance(record := asked.next(10), Done):
@@ -277,7 +283,7 @@ def test_well_formed_messages_of_strangers_are_refused_and_change_nothing(cluste
     ]
     with nodes["n2"].serf() as serf:
         for query, reason in strange:
-            asked = serf.query("polity", wire.encode(query), timeout_s=1.0)
+            asked = serf.query("polity", wire.encode(query), timeout_s=0.6)
             seen = {}
             while not isinstance(record := asked.next(10), Done):
                 if isinstance(record, Response):

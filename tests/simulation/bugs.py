@@ -239,6 +239,18 @@ def recovery_takes_no_vote(patch: Patch) -> None:
     _recover_with(patch, lambda votes, unseen, roll: next(iter(votes)).vacancy_before())
 
 
+@harmless
+def recovery_takes_the_most_voted(patch: Patch) -> None:
+    """What may have been chosen has more than half of the votes seen; elsewhere any value will do."""
+    _recover_with(patch, lambda votes, unseen, roll: votes.most_common(1)[0][0])
+
+
+@harmless
+def recovery_takes_any_vote_of_three(patch: Patch) -> None:
+    """With three voters the fast quorum is everybody, so of two tenures seen neither is chosen."""
+    recovery_takes_any_vote(patch)
+
+
 # What an operation makes of replies.
 
 

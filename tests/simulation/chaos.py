@@ -173,7 +173,9 @@ def _deliver_one(world: World, cut: set[tuple[Operation, int]], weather: Weather
     size = len(flight)
     if not size:
         return
-    at = max(0, size - 1 - int(rng.expovariate(0.5))) if rng.random() < weather.recent else rng.randrange(size)
+    at = (
+        max(0, size - 1 - int(rng.expovariate(0.5))) if rng.random() < weather.recent else rng.randrange(size)
+    )
     parcel = flight[at]
     if (parcel.op, parcel.voter) in cut:
         return

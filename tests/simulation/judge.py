@@ -22,7 +22,7 @@ class Violation(AssertionError):
 
 
 class Watch:
-    """Remembers who ever accepted what, and so what was ever chosen: q voters at a classic ballot, f at a fast."""
+    """Remembers who ever accepted what, and so what was chosen: by q at a classic ballot, f at a fast."""
 
     def __init__(self, q: int, f: int) -> None:
         self._needed = (q, f)
@@ -46,7 +46,9 @@ class Watch:
             if (other_ballot < ballot and other.term > tenure.term) or (
                 ballot < other_ballot and tenure.term > other.term
             ):
-                raise Violation(f"S2: the term falls between {other_ballot} ({other}) and {ballot} ({tenure})")
+                raise Violation(
+                    f"S2: the term falls between {other_ballot} ({other}) and {ballot} ({tenure})"
+                )
             for vacancy, filled in ((other, tenure), (tenure, other)):
                 if vacancy.term + 1 == filled.term and not filled.is_vacant and filled.after != vacancy.claim:
                     raise Violation(f"S2: {filled!r} does not follow {vacancy!r}")
@@ -163,4 +165,5 @@ def judge(history: Sequence[Entry], watch: Watch) -> None:
 def _line(entry: Entry) -> str:
     outcome = entry.outcome
     result = "no outcome" if outcome is None else f"{outcome.verdict.value}: {outcome.tenure}"
-    return f"    {entry.name} ({entry.order.purpose.value} by {entry.order.node}) {entry.started:g}..{entry.ended}: {result}"
+    who = f"{entry.name} ({entry.order.purpose.value} by {entry.order.node})"
+    return f"    {who} {entry.started:g}..{entry.ended}: {result}"

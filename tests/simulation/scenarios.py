@@ -78,7 +78,7 @@ def recall(play: Play) -> None:
 
 @_with_voters("3")
 def guarded_recall(play: Play) -> None:
-    """A recall of another holder or of another term changes nothing, and says so only once that is decided."""
+    """A recall of another holder or of another term changes nothing, and says so once that is decided."""
     play.through(play.elect(0), 0, 1, 2)
     play.expect(play.through(play.recall(1, holder="n2"), 0, 1, 2), Verdict.GUARD, 1)
     play.expect(play.through(play.recall(3, term=3), 0, 1, 2), Verdict.GUARD, 1)
@@ -151,7 +151,7 @@ def h1_a_late_copy_of_the_base_does_not_undo_a_vote(play: Play) -> None:
 
 @_with_voters("3")
 def h2_a_no_may_name_oneself(play: Play) -> None:
-    """Somebody else saw the election through and announced it: the candidate's own claim comes back as a NO."""
+    """Somebody else announced that the candidate won: its own claim comes back to it as a NO."""
     e = play.elect(0)
     play.reach(e, 0, 1, 2, back=False)
     q = play.through(play.query(1), 0, 1, 2)
@@ -308,3 +308,16 @@ def replies_to_others_do_not_count(play: Play) -> None:
     for answer in stray:
         play.world.deliver(answer._replace(op=q))
     play.expect(play.through(q, 0, 1, 2), Verdict.ANSWER, 1)
+
+
+@_with_voters("5")
+def a_classic_acceptance_is_no_vote(play: Play) -> None:
+    """Four voters hold the candidate's tenure, two of them by its rival's ballot: it is not decided yet."""
+    e = play.elect(0)
+    play.reach(e, 0, 1)
+    rival = play.elect(4)
+    play.reach(rival, 0, 1, 2)
+    play.reach(rival, 2, 3, back=False)
+    play.reach(e, 2, 3)
+    play.world.judge()
+    play.expect(play.through(e, 0, 1, 2, 3), Verdict.WON, 1)

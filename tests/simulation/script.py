@@ -22,7 +22,7 @@ from tests.simulation.world import SHAPES, Chance, Kind, Operation, Parcel, Worl
 
 
 class Play:
-    """A world that is told what to do. Ids are drawn in rising order, so of two ballots the later is higher."""
+    """A world that is told what to do. Ids rise as they are drawn: of two ballots the later is higher."""
 
     def __init__(self, shape: str) -> None:
         numbers = count(1)
@@ -43,7 +43,7 @@ class Play:
         self.transcript.append(line)
 
     def reach(self, op: Operation, *voters: int, back: bool = True, nth: int = -1) -> None:
-        """A message of `op` reaches these voters, in this order; each answer comes back at once, or is lost."""
+        """A message of `op` reaches these voters in this order; answers come back at once, or are lost."""
         data = op.sent[nth]
         if op.sent[-1] != data:
             self.note(f"    (message {nth + 1} of {op.name}, late)")

@@ -18,7 +18,7 @@ from polity_cli.core import candidacy, tally
 from polity_cli.core import messages as m
 from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Phase, Purpose
 from polity_cli.core.electorate import Enrolled, founding_record
-from polity_cli.core.quorum import QuorumRule, SimpleMajority, QuorumPercentage
+from polity_cli.core.quorum import QuorumPercentage, QuorumRule, SimpleMajority
 from polity_cli.core.tenure import ELECTORATE
 from polity_cli.edges import wire
 from polity_cli.edges.memory_ledger import MemoryLedger, MemoryTransaction
@@ -82,7 +82,7 @@ class Parcel(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """An election, recall or query, driven from node `home`; `sent` and `news` are the bytes of what it said."""
+    """An election, recall or query of node `home`; `sent` and `news` are the bytes of what it said."""
 
     name: str
     order: Order
@@ -155,7 +155,7 @@ class World:
         name: str | None = None,
         pace: Pace = Pace(),  # noqa: B008 - immutable
     ) -> Operation:
-        """Begin an operation on node `home`, whose own voter's register is the hint unless `local` is given."""
+        """Begin an operation on node `home`; `local` is its hint, its own voter's register if not given."""
         self.clock += 1
         name = name or f"{purpose.value[0].upper()}{len(self.ops)}"
         order = Order(purpose, ROLE, f"n{home}", self.draws.id(), holder, term)
