@@ -31,9 +31,9 @@ def main() -> None:
 
 
 def _reply_to_event() -> bytes | None:
-    from polity_cli.settings import load_for_hook
+    from polity_cli.settings import load_for_voter
 
-    state_dir, namespace = load_for_hook()
+    state_dir, namespace = load_for_voter()
     kind = os.environ.get("SERF_EVENT", "")
     name = os.environ.get({"query": "SERF_QUERY_NAME", "user": "SERF_USER_EVENT"}.get(kind, ""), "")
     node = os.environ.get("SERF_SELF_NAME", "")

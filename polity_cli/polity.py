@@ -93,7 +93,7 @@ class Polity:
         self.log = log
         self.quorum_func = quorum_func
         self._namespace = settings_room.check_namespace(namespace)
-        self._state_dir = settings_room.load(state_dir=state_dir).state_dir
+        self._state_dir = state_dir or settings_room.load_for_voter()[0]
         self._closed = threading.Event()
         self._running: set[Election] = set()
         self._owns_client = False

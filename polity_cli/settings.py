@@ -70,8 +70,8 @@ def load(
     )
 
 
-def load_for_hook(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """State directory and namespace: all the hook needs, without a file where the environment has both."""
+def load_for_voter(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """State directory and namespace: all a voter needs, without a file where the environment has both."""
     state_dir, namespace = environ.get("POLITY_STATE_DIR"), environ.get("POLITY_NAMESPACE")
     if not state_dir or not namespace:
         _, from_file = _read_file(None, environ)

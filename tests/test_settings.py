@@ -211,7 +211,7 @@ def test_a_namespace_that_serf_could_not_carry_is_bad_input(name: str, write: Pa
         with pytest.raises(BadInput):
             settings.load(namespace=name, config=str(write), environ={})
         with pytest.raises(BadInput):
-            settings.load_for_hook({"POLITY_STATE_DIR": "/x", "POLITY_NAMESPACE": name})
+            settings.load_for_voter({"POLITY_STATE_DIR": "/x", "POLITY_NAMESPACE": name})
 
 
 # What the hook reads.
@@ -226,7 +226,7 @@ def test_the_hook_reads_no_file_where_the_environment_has_both(
     monkeypatch.setattr(builtins, "open", touched)
     monkeypatch.setattr(os.path, "exists", touched)
     environ = {"POLITY_STATE_DIR": "/mine", "POLITY_NAMESPACE": "mine", "POLITY_CONFIG": str(write)}
-    assert settings.load_for_hook(environ) == ("/mine", "mine")
+    assert settings.load_for_voter(environ) == ("/mine", "mine")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_the_hook_takes_from_the_file_what_the_environment_leaves_open(
     write: Path, environ: dict[str, str], expected: tuple[str, str]
 ) -> None:
     given = {**environ, "POLITY_CONFIG": str(write)}
-    assert settings.load_for_hook(given) == expected
+    assert settings.load_for_voter(given) == expected
     chosen = settings.load(environ=given)
     assert (chosen.state_dir, chosen.namespace) == expected
 
@@ -249,14 +249,14 @@ def test_the_hook_takes_from_the_file_what_the_environment_leaves_open(
 def test_the_hook_and_the_commands_have_the_same_defaults(bare: dict[str, str]) -> None:
     given = {**bare, "POLITY_CONFIG": os.devnull}
     chosen = settings.load(environ=given)
-    assert settings.load_for_hook(given) == (chosen.state_dir, chosen.namespace)
+    assert settings.load_for_voter(given) == (chosen.state_dir, chosen.namespace)
 
 
 def test_the_hook_hears_of_a_broken_file(tmp_path: Path) -> None:
     path = tmp_path / "polity.toml"
     path.write_text("nonsense")
     with pytest.raises(BadConfiguration, match="not TOML"):
-        settings.load_for_hook({"POLITY_CONFIG": str(path)})
+        settings.load_for_voter({"POLITY_CONFIG": str(path)})
 
 
 def test_the_hint_for_a_wrong_type_is_itself_toml(tmp_path: Path) -> None:
