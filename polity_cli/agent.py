@@ -23,7 +23,7 @@ from polity_cli.edges.serf_follow import Change, follow
 from polity_cli.edges.serf_parting import Parting, prepare
 from polity_cli.edges.serf_rpc import SerfClient
 from polity_cli.edges.serf_types import QueryEvent, UserEvent
-from polity_cli.errors import LedgerError, SerfRequestError, SerfUnreachable
+from polity_cli.errors import LedgerError, SerfProtocolError, SerfRequestError, SerfTimeout, SerfUnreachable
 from polity_cli.session import node_name
 
 TYPE_CHECKING = False
@@ -65,14 +65,22 @@ class Voter:
                 self.answered += 1
         except wire.Garbled as error:
             self.garbled += 1
-            if self.garbled & (self.garbled - 1) == 0:  # the 1st, 2nd, 4th, ...: a flood must not fill a log
+            if _is_worth_a_line(self.garbled):
                 self._log(f"passed over a message that makes no sense ({self.garbled} so far): {error}")
         except LedgerError as error:
             self.failed += 1
-            self._log(f"no answer given: {error}. {error.hint}")
+            if _is_worth_a_line(self.failed):
+                self._log(f"no answer given ({self.failed} so far): {error}. {error.hint}")
+        except SerfTimeout as error:
+            self._log(f"{error}")
         except SerfRequestError as error:
             if not any(words in str(error) for words in _TOO_LATE):
                 self._log(f"serf does not take the answer: {error}")
+
+
+def _is_worth_a_line(count: int) -> bool:
+    """True for the 1st, 2nd, 4th, 8th, ...: a flood must not fill a log."""
+    return count & (count - 1) == 0
 
 
 class _Service:
@@ -107,7 +115,7 @@ class _Service:
                         break
                     if self._parting is None or not self._parting.is_question(event):
                         self._serve(client, event)
-                except SerfUnreachable:
+                except (SerfUnreachable, SerfTimeout, SerfProtocolError):
                     continue  # follow() finds out, says so and connects again
         finally:
             events.close()

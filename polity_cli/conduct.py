@@ -7,6 +7,7 @@ caller's wish to stop. What happens is told to a watcher as it happens, so that 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from time import monotonic
 
 from polity_cli.core import candidacy, founding
@@ -15,7 +16,15 @@ from polity_cli.core.ballot import ID_BYTES
 from polity_cli.core.record import Record
 from polity_cli.edges import wire
 from polity_cli.edges.network import Heard
-from polity_cli.errors import BadInput, FoundingRefused, NoQuorum, TwoPolities, Unfit
+from polity_cli.errors import (
+    BadInput,
+    FoundingRefused,
+    NoQuorum,
+    OutcomeUnknown,
+    SerfError,
+    TwoPolities,
+    Unfit,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,40 +108,54 @@ class Conductor:
         """Run an election, a recall or a query to its outcome, and announce what was chosen.
 
         Raises TwoPolities if a node of another polity answers, Unfit if the electorate is newer than the one
-        given; both say if the operation may take effect all the same.
+        given; both say if the operation may take effect all the same. An agent that fails is SerfError while
+        nothing can come of the operation, and OutcomeUnknown once something may.
         """
         deadline = self._begin(timeout_s)
-        healed: set[bytes] = set()
-        move = candidacy.begin(
-            order,
-            electorate,
-            local=local,
-            alive=self._alive(electorate),
-            now_s=self._clock(),
-            draws=self.draws,
+        alive = self._alive(electorate)
+        start = candidacy.begin(
+            order, electorate, local=local, alive=alive, now_s=self._clock(), draws=self.draws
         )
+        nothing_sent = candidacy.Candidacy(order, electorate, start.candidacy.pace, alive)
+        outcome = self._carry_out(start, nothing_sent, deadline)
+        if outcome.chosen is not None:
+            news = m.Announce(electorate.polity, electorate.epoch, order.role, *outcome.chosen)
+            # Only a courtesy: what is decided is decided, and the next to ask repeats the announcement.
+            with suppress(SerfError):
+                self.network.announce(news)
+                self._watch(Sent(news, False, self._after()))
+        return outcome
+
+    def _carry_out(self, move: candidacy.Move, nothing_sent: candidacy.Candidacy, deadline: float) -> Outcome:
+        healed: set[bytes] = set()
+        before = nothing_sent
         while True:
             c = move.candidacy
-            if move.send is not None:
-                self._ask(move.send, again=c.asks > 1)
+            if c.outcome is None and (self._clock() >= deadline or self._should_stop()):
+                # What was not sent yet shall not be: nothing can come of it then.
+                c = candidacy.give_up(c if move.send is None else before).candidacy
             if c.outcome is not None:
-                break
-            now_s = self._clock()
-            if now_s >= deadline or self._should_stop():
-                move = candidacy.give_up(c)
-            elif now_s >= c.wake_at_s:
-                self._tell_waiting(c)
-                move = candidacy.wake(c, now_s, self.draws, self._alive(electorate))
-            else:
-                heard = self._listen(min(c.wake_at_s, deadline))
-                move = candidacy.Move(c)
-                if heard is not None:
-                    move = self._hear(c, heard, healed)
-        if c.outcome.chosen is not None:
-            news = m.Announce(electorate.polity, electorate.epoch, order.role, *c.outcome.chosen)
-            self.network.announce(news)
-            self._watch(Sent(news, False, self._after()))
-        return c.outcome
+                return c.outcome
+            try:
+                if move.send is not None:
+                    self._ask(move.send, again=c.asks > 1)
+                before = c
+                now_s = self._clock()
+                if now_s >= c.wake_at_s:
+                    self._tell_waiting(c)
+                    healed.clear()
+                    move = candidacy.wake(c, now_s, self.draws, self._alive(c.electorate))
+                else:
+                    heard = self._listen(min(c.wake_at_s, deadline))
+                    move = candidacy.Move(c) if heard is None else self._hear(c, heard, healed)
+            except SerfError as error:
+                ended = candidacy.give_up(c).candidacy.outcome
+                if ended is None or not ended.may_take_effect:
+                    raise
+                raise OutcomeUnknown(
+                    f"{error}, and what was asked for may have taken effect or may yet do so",
+                    hint=f"{error.hint}; then ask `polity who`" if error.hint else "ask `polity who`",
+                ) from error
 
     def found(
         self, nodes: Iterable[str], polity: bytes, rule: QuorumRule, *, timeout_s: float
@@ -161,7 +184,7 @@ class Conductor:
                     self._watch(Got(heard.node, heard.reply, counts, self._after()))
                     try:
                         move = founding.hear(f, heard.node, heard.reply, self._clock(), self.draws, wire)
-                    except wire.Garbled as error:
+                    except ValueError as error:
                         raise FoundingRefused(
                             f"the record of an earlier founding cannot be read: {error}",
                             hint="polity on this node may be of an older version than where that was begun",
@@ -176,7 +199,12 @@ class Conductor:
         voters = {node.name for node in self.network.members() if node.votes and node.status == "alive"}
         unfounded: set[str] = set()
         unreadable: set[str] = set()
-        for first in self._answers(m.Fetch(self.draws.id(), b"", 0), deadline, lambda asks: asks >= 3):
+
+        def is_over(asks: int) -> bool:
+            # Voters that Serf shows alive may only be slow; without any there is nobody to wait for.
+            return asks >= 3 and (bool(unfounded) or not voters)
+
+        for first in self._answers(m.Fetch(self.draws.id(), b"", 0), deadline, is_over):
             match first.reply:
                 case m.Page(polity=m.NO_POLITY):
                     unfounded.add(first.node)
@@ -256,37 +284,39 @@ class Conductor:
         if isinstance(reply, m.State):
             return candidacy.hear(c, reply, self._clock(), self.draws) if enrolled else candidacy.Move(c)
         if isinstance(reply, m.Refusal) and reply.attempt == c.attempt:
-            self._refused(c, node, reply)
-            if enrolled and reply.reason in (m.UNFOUNDED, m.BEHIND) and reply.voter not in healed:
-                healed.add(reply.voter)
-                self._heal(c)
+            outcome = candidacy.give_up(c).candidacy.outcome
+            assert outcome is not None
+            warning = "what was asked for may still take effect; " if outcome.may_take_effect else ""
+            self._tell_refusal(c.electorate, node, reply, warning)
+            if enrolled and self._heal(c.electorate, reply, healed) and c.phase is not candidacy.Phase.YIELD:
+                self._ask(candidacy.message(c), again=True)
         return candidacy.Move(c)
 
-    def _refused(self, c: candidacy.Candidacy, node: str, refusal: m.Refusal) -> None:
+    def _tell_refusal(self, electorate: Electorate, node: str, refusal: m.Refusal, warning: str = "") -> None:
         """Raise what the operator must know of; other refusals are only silence."""
-        outcome = candidacy.give_up(c).candidacy.outcome
-        assert outcome is not None
-        warning = "what was asked for may still take effect; " if outcome.may_take_effect else ""
         if refusal.reason == m.OTHER_POLITY:
             raise TwoPolities(
                 f"two polities meet in this cluster: {node} belongs to {refusal.polity.hex()}, "
-                f"this node asks in {c.electorate.polity.hex()}",
+                f"this node asks in {electorate.polity.hex()}",
                 hint=f"{warning}give one of them another --namespace, or take its nodes out of this cluster",
             )
         if refusal.reason == m.OLD_EPOCH:
             raise Unfit(
-                f"{node} has entered electorate {refusal.epoch}, this node only knows {c.electorate.epoch}",
+                f"{node} has entered electorate {refusal.epoch}, this node only knows {electorate.epoch}",
                 hint=f"{warning}try again once this node has heard of it, or from another node",
             )
 
-    def _heal(self, c: candidacy.Candidacy) -> None:
-        """Hand our record to a voter that has not entered it, and ask it once more."""
-        data = wire.encode_record(c.electorate)
+    def _heal(self, electorate: Electorate, refusal: m.Refusal, healed: set[bytes]) -> bool:
+        """Hand our record to a voter that has not entered it, once; True if it is to be asked again."""
+        if refusal.reason not in (m.UNFOUNDED, m.BEHIND) or refusal.voter in healed:
+            return False
+        healed.add(refusal.voter)
+        data = wire.encode_record(electorate)
         pages = wire.pages(data)
         for at, page in enumerate(pages):
-            self._ask(m.Offer(c.attempt, wire.digest(data), at, len(pages), page, True), again=False)
-        if c.phase not in (candidacy.Phase.YIELD, candidacy.Phase.DONE):
-            self._ask(candidacy.message(c), again=True)
+            offer = m.Offer(refusal.attempt, wire.digest(data), at, len(pages), page, True)
+            self._ask(offer, again=False)
+        return True
 
     def _tell_waiting(self, c: candidacy.Candidacy) -> None:
         answered = dict(c.states)
@@ -348,9 +378,15 @@ class Conductor:
 
         query = m.ListRoles(self.draws.id(), electorate.polity, electorate.epoch, after)
         answers: dict[bytes, m.RoleList] = {}
+        healed: set[bytes] = set()
         for node, reply in self._answers(query, deadline, is_over):
-            if isinstance(reply, m.RoleList) and electorate.node_of(reply.voter) == node:
+            enrolled = electorate.node_of(reply.voter) == node
+            if isinstance(reply, m.RoleList) and enrolled:
                 answers[reply.voter] = reply
+            elif isinstance(reply, m.Refusal):
+                self._tell_refusal(electorate, node, reply)
+                if enrolled and self._heal(electorate, reply, healed):
+                    self._ask(query, again=True)
             if electorate.is_quorum(frozenset(answers)):
                 return list(answers.values())
         silent = [e.node for e in electorate.voters if e.voter not in answers]

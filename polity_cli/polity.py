@@ -28,6 +28,8 @@ from polity_cli.errors import (
     NoQuorum,
     OutcomeUnknown,
     PolityError,
+    SerfProtocolError,
+    SerfTimeout,
     SerfUnreachable,
 )
 from polity_cli.session import DEFAULT_TIMEOUT_S, Session, error_of, node_name
@@ -276,7 +278,7 @@ class Polity:
                                 return
                         if event is not None and not (parting and parting.is_question(event)):
                             voter.take(event, client.respond)
-                    except SerfUnreachable as error:
+                    except (SerfUnreachable, SerfTimeout, SerfProtocolError) as error:
                         self.log.warning("%s", error)
             except PolityError as error:
                 if not self._closed.is_set():

@@ -325,6 +325,11 @@ class Session:
                     f"the polity may be founded or not: no acceptance seen from {say(outcome.missing)}",
                     hint="run `polity found` again: it completes this founding or finds it completed",
                 )
+            case founding.Verdict.CLONED if len(outcome.missing) == 1:
+                raise FoundingRefused(
+                    f"{outcome.missing[0]} answers with two voter ids",
+                    hint="two ledgers are in use there: hook and agent must have the same POLITY_STATE_DIR",
+                )
             case founding.Verdict.CLONED:
                 raise FoundingRefused(
                     f"these nodes have one and the same voter id: {', '.join(outcome.missing)}",
@@ -345,8 +350,8 @@ class Session:
                 )
             case _:
                 raise FoundingRefused(
-                    f"no answer to the roll call from {say(outcome.missing)}; all {len(outcome.mine)} nodes "
-                    "with the voters' tag must answer",
+                    f"no answer from {say(outcome.missing)}; all {len(outcome.mine)} nodes with the voters' "
+                    "tag must answer a founding",
                     hint="start the voter there (`polity doctor` on that node tells what it lacks). A node "
                     f"that is not to vote must not carry the tag {self.namespace}=voter; one gone for good "
                     "is removed with `serf force-leave -prune NODE`",

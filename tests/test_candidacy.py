@@ -476,6 +476,17 @@ def test_whoever_accepted_and_promised_more_since_has_accepted() -> None:
     assert c.verdict is Verdict.RECALLED
 
 
+def test_whoever_accepted_before_promising_more_is_not_counted_as_having_refused() -> None:
+    c = recalling()
+    now = accepted(B1, OTHERS, c.ballot)
+    c.hear_all(now, now)
+    c.hear(0, accepted(c.ballot, Tenure(2, None, MINE), Ballot(9, b"x")))
+    c.hear(1, Register(Ballot(9, b"x"), B1, OTHERS))
+    assert c.is_in(Phase.ACCEPT)
+    c.hear(2, accepted(c.ballot, Tenure(2, None, MINE)))
+    assert c.verdict is Verdict.RECALLED
+
+
 def test_a_joint_electorate_wants_both_quorums() -> None:
     both = Electorate(POLITY, 2, (Roll(voters(0, 1, 2), MAJORITY), Roll(voters(2, 3, 4), MAJORITY)))
     c = recalling(electorate=both)
@@ -923,6 +934,8 @@ def test_at_least_so_many_votes_are_wanted_on_top_of_the_rule() -> None:
 def test_an_accept_wants_at_least_so_many_too() -> None:
     c = recalling(n=5, at_least=4)
     c.hear_all(*[accepted(B1, OTHERS, c.ballot)] * 3)
+    assert c.is_in(Phase.PREPARE)
+    c.hear(3, accepted(B1, OTHERS, c.ballot))
     vacancy = accepted(c.ballot, Tenure(2, None, MINE))
     c.hear_all(vacancy, vacancy, vacancy)
     assert c.is_in(Phase.ACCEPT)
@@ -934,6 +947,19 @@ def test_at_least_never_lowers_the_rule() -> None:
     c = standing(at_least=1)
     c.hear(0, c.voted())
     assert c.is_in(Phase.STAND)
+
+
+def test_a_look_does_not_say_won_with_fewer_votes_than_were_asked_for() -> None:
+    c = standing(at_least=3)
+    c.hear_all(c.voted(), c.voted())
+    c.wake()
+    mine = accepted(c.ballot, VACANT.filled_by("n0", MINE))
+    c.hear_all(mine, mine)
+    while not c.is_in(Phase.YIELD):
+        c.wake()
+    c.wake()
+    c.hear_all(mine, mine, FRESH)
+    assert not c.is_in(Phase.DONE), f"won with two votes, and says {len(c.outcome.yes)}"
 
 
 @pytest.mark.parametrize("number", range(4))

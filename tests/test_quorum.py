@@ -44,9 +44,6 @@ def test_a_share_that_is_no_round_number_is_still_exceeded(share: float, n: int,
     assert QuorumPercentage(share, 1)(n) == votes
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a share is rounded down to millionths: five sixths of six are 4.999998"
-)
 @pytest.mark.parametrize(("share", "n"), [(5 / 6, 6), (1 / 3, 3)])
 def test_a_share_that_rounds_down_is_still_exceeded(share: float, n: int) -> None:
     assert QuorumPercentage(share, 1)(n) == math.floor(n * share) + 1

@@ -107,6 +107,11 @@ def test_a_confirmation_settles_if_a_quorum_has_not_gone_past_it() -> None:
     assert tally.settled(states(knows, FRESH, Register(B2, B2, T2)), electorate(3)) == Chosen(B1, T1)
 
 
+def test_a_confirmation_at_a_fast_ballot_settles_too() -> None:
+    knows = Register(B1, ZERO.fast, T1, ZERO.fast, T1)
+    assert tally.settled(states(knows, VOTED), electorate(3)) == Chosen(ZERO.fast, T1)
+
+
 def test_a_confirmation_a_quorum_has_gone_past_does_not_settle() -> None:
     past = Register(B2, B2, T2, B1, T1)
     assert tally.settled(states(past, past), electorate(3)) == Chosen(B2, T2)

@@ -176,7 +176,7 @@ def begin(
     c = Candidacy(order, electorate, pace, everyone if alive is None else everyone & frozenset(alive))
     if local is not None:
         c = c._replace(highest_round=_highest_round(local))
-    if not electorate.is_quorum(c.alive):
+    if not _is_quorum(c, c.alive):
         return _look(c, now_s, draws)
     match order.purpose:
         case Purpose.ELECT:
@@ -226,12 +226,12 @@ def wake(c: Candidacy, now_s: float, draws: Draws, alive: Collection[bytes] | No
         c = c._replace(alive=frozenset(alive))
     if c.phase is Phase.YIELD:
         return _look(c, now_s, draws)
-    answered = c.electorate.is_quorum(frozenset(dict(c.states)))
-    if not answered and c.asks >= 2 and not c.order.patient and not c.electorate.is_quorum(c.alive):
+    answered = _is_quorum(c, frozenset(dict(c.states)))
+    if not answered and c.asks >= 2 and not c.order.patient and not _is_quorum(c, c.alive):
         return give_up(c)
     if c.phase is Phase.LOOK and answered:
         return _not_settled(c, now_s, draws)
-    if c.phase is Phase.STAND and c.electorate.is_quorum(tally.promises(dict(c.states), c.ballot)):
+    if c.phase is Phase.STAND and _is_quorum(c, tally.promises(dict(c.states), c.ballot)):
         return _accept(c, now_s, draws)
     if c.asks >= c.pace.asks and c.phase is not Phase.LOOK:
         return _yield(c, now_s, draws)
@@ -243,7 +243,7 @@ def give_up(c: Candidacy) -> Move:
     if c.phase is Phase.DONE:
         return Move(c)
     live = _pending_with_this_attempt(c) is not None
-    return _done(c, Verdict.UNKNOWN if live else Verdict.NO_QUORUM, None, may_take_effect=live)
+    return _done(c, Verdict.UNKNOWN if live else Verdict.NO_QUORUM, None)
 
 
 def message(c: Candidacy) -> RoleQuery:
@@ -354,7 +354,7 @@ def _judge(c: Candidacy, current: Tenure) -> Verdict | None:
 def _after_look(c: Candidacy, now_s: float, draws: Draws) -> Move:
     states = dict(c.states)
     answered = frozenset(states)
-    if not c.electorate.is_quorum(answered, at_least=c.order.at_least):
+    if not _is_quorum(c, answered):
         return Move(c)
     chosen = tally.settled(states, c.electorate)
     if chosen is None:
@@ -371,6 +371,9 @@ def _after_look(c: Candidacy, now_s: float, draws: Draws) -> Move:
         Verdict.RECALLED,
         Verdict.UNKNOWN,
     )
+    took = tally.select(states, lambda s: s.tenure == chosen.tenure)
+    if verdict is Verdict.WON and len(took) < c.order.at_least:
+        may_tell = False  # decided by the rule, but not yet by as many as this operation wants
     if not may_tell:
         return _prepare(c, now_s, draws)
     missed = any(s.confirmed_ballot < chosen.ballot for s in states.values())
@@ -409,21 +412,21 @@ def _after_stand(c: Candidacy, now_s: float, draws: Draws) -> Move:
         return _done(c, verdict, newest, no=noes)
     silent = frozenset(e.voter for e in c.electorate.voters) - frozenset(states)
     promised = tally.promises(states, c.ballot)
-    if c.electorate.is_quorum(promised):
+    if _is_quorum(c, promised):
         if not c.electorate.is_fast_quorum(yes | (silent & c.alive), at_least=c.order.at_least):
             return _accept(c, now_s, draws)
         return Move(c._replace(wake_at_s=min(c.wake_at_s, now_s + c.pace.grace_s)))
     reachable = (
         c.electorate.is_fast_quorum(yes | silent),
         c.electorate.is_quorum(noes | silent),
-        c.electorate.is_quorum(promised | silent),
+        _is_quorum(c, promised | silent),
     )
     return Move(c) if any(reachable) else _yield(c, now_s, draws)
 
 
 def _after_prepare(c: Candidacy, now_s: float, draws: Draws) -> Move:
     states = dict(c.states)
-    if c.electorate.is_quorum(tally.promises(states, c.ballot)):
+    if _is_quorum(c, tally.promises(states, c.ballot)):
         return _accept(c, now_s, draws)
     outbid = tally.select(states, lambda s: s.promised > c.ballot)
     return _unless_outbid(c, outbid, now_s, draws)
@@ -434,7 +437,7 @@ def _after_accept(c: Candidacy, now_s: float, draws: Draws) -> Move:
     assert c.proposal is not None
     states = dict(c.states)
     accepted = tally.acceptances(states, c.ballot)
-    if c.electorate.is_quorum(accepted, at_least=c.order.at_least):
+    if _is_quorum(c, accepted):
         return _done(c, c.verdict, c.proposal, yes=accepted, chosen=Chosen(c.ballot, c.proposal))
     outbid = tally.select(states, lambda s: s.promised > c.ballot) - accepted
     return _unless_outbid(c, outbid, now_s, draws)
@@ -443,7 +446,12 @@ def _after_accept(c: Candidacy, now_s: float, draws: Draws) -> Move:
 def _unless_outbid(c: Candidacy, outbid: frozenset[bytes], now_s: float, draws: Draws) -> Move:
     """Go on waiting while the voters that have not refused can still make a quorum; else yield."""
     others = frozenset(e.voter for e in c.electorate.voters) - outbid
-    return Move(c) if c.electorate.is_quorum(others) else _yield(c, now_s, draws)
+    return Move(c) if _is_quorum(c, others) else _yield(c, now_s, draws)
+
+
+def _is_quorum(c: Candidacy, ids: Collection[bytes]) -> bool:
+    """True if `ids` are as many as the electorate's rule and this operation want."""
+    return c.electorate.is_quorum(ids, at_least=c.order.at_least)
 
 
 def _done(
@@ -455,10 +463,8 @@ def _done(
     no: frozenset[bytes] = frozenset(),
     required: int | None = None,
     chosen: Chosen | None = None,
-    may_take_effect: bool = False,
 ) -> Move:
     states = dict(c.states)
-    unknown = verdict is Verdict.UNKNOWN
     silent = tuple(e.node for e in c.electorate.voters if e.voter not in states)
     outcome = Outcome(
         verdict=verdict,
@@ -471,7 +477,7 @@ def _done(
         round_trips=c.round_trips,
         silent=silent if verdict in (Verdict.NO_QUORUM, Verdict.UNKNOWN) else (),
         chosen=chosen,
-        may_take_effect=may_take_effect or unknown,
+        may_take_effect=verdict is Verdict.UNKNOWN,
     )
     return Move(c._replace(phase=Phase.DONE, outcome=outcome))
 

@@ -85,7 +85,10 @@ class Outcome(Record):
 
 
 class Founding(Record):
-    """The state of a founding. `voters` maps node names to what they answered in the roll call."""
+    """The state of a founding. `voters` maps node names to what they answered in the roll call.
+
+    `proposed` says that an accept was sent once: from then on the polity may be founded without us.
+    """
 
     nodes: tuple[str, ...]
     polity: bytes
@@ -100,6 +103,7 @@ class Founding(Record):
     pages: tuple[bytes, ...] = ()
     found: tuple[tuple[bytes, Electorate], ...] = ()
     highest_round: int = 0
+    proposed: bool = False
     asks: int = 0
     round_trips: int = 0
     wake_at_s: float = 0.0
@@ -127,7 +131,13 @@ def hear(f: Founding, node: str, reply: m.Reply, now_s: float, draws: Draws, cod
     """Take the reply of a node; those of other attempts or of nodes not called change nothing."""
     if f.phase in (Phase.DONE, Phase.YIELD) or reply.attempt != f.attempt or node not in f.nodes:
         return Move(f)
+    called = dict(f.voters).get(node)
+    if called is not None and called.voter != reply.voter:
+        # Another memory on that node than the one that promised; who has two cannot be enrolled.
+        return _done(f, Verdict.CLONED, missing=(node,)) if not f.proposed else Move(f)
     if isinstance(reply, m.Refusal):
+        if f.phase is Phase.ENTER and reply.digest == f.digest:
+            return _answered(f, node, now_s, draws, codec)
         if reply.reason == m.FOUNDED:
             return _done(f, Verdict.ALREADY, polity=reply.polity, digest=reply.digest)
         if reply.reason == m.NO_RECORD and f.phase is Phase.ACCEPT:
@@ -170,7 +180,7 @@ def give_up(f: Founding) -> Move:
             return Move(f)
         case Phase.ENTER:
             return _done(f, Verdict.FOUNDED, record=f.record)
-        case Phase.ACCEPT:
+        case _ if f.proposed:
             return _done(f, Verdict.UNKNOWN, missing=f.waiting_for)
         case Phase.YIELD:
             return _done(f, Verdict.CLASH)
@@ -232,7 +242,7 @@ def _answered(f: Founding, node: str, now_s: float, draws: Draws, codec: Codec) 
             twice = tuple(node for node, state in f.voters if ids.count(state.voter) > 1)
             return _done(f, Verdict.CLONED, missing=twice) if twice else _judge(f, now_s, codec)
         case Phase.OFFER:
-            return _enter(f, Phase.ACCEPT, now_s)
+            return _enter(f._replace(proposed=True), Phase.ACCEPT, now_s)
         case Phase.ACCEPT:
             return _enter(f, Phase.ENTER, now_s)
         case _:

@@ -39,7 +39,9 @@ def QuorumPercentage(share: float, min_votes: int) -> QuorumRule:
         )
     if min_votes < 1:
         raise BadInput(f"a quorum has at least 1 vote, not {min_votes}", hint="use min_votes=1 or more")
-    return QuorumRule(round(share * _WHOLE), min_votes)
+    # Rounded up (but for the error of a float itself): a share such as 5/6 shall still be exceeded.
+    millionths = -int(-round(share * _WHOLE, 3) // 1)
+    return QuorumRule(millionths, min_votes)
 
 
 SimpleMajority = QuorumPercentage(0.5, 3)

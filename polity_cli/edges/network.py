@@ -155,7 +155,8 @@ class _AgentLock:
         self._fd: int | None = None
         for flags in (os.O_RDONLY, os.O_RDONLY | os.O_CREAT):
             try:
-                self._fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+                # Anybody may have put something else there: a pipe must not hold us up.
+                self._fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
                 break
             except OSError:
                 continue
