@@ -13,7 +13,15 @@ from polity_cli.core.ballot import Ballot
 from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
 from polity_cli.core.electorate import Electorate
 from polity_cli.edges import wire
-from polity_cli.errors import BadInput, NoQuorum, TwoPolities, Unfit
+from polity_cli.errors import (
+    BadInput,
+    NoQuorum,
+    OutcomeUnknown,
+    SerfTimeout,
+    SerfUnreachable,
+    TwoPolities,
+    Unfit,
+)
 from tests.fake_network import (
     POLITY,
     FakeNetwork,
@@ -665,3 +673,56 @@ def test_the_roll_call_names_who_answers_and_what_they_have_entered() -> None:
     network.down.clear()
     assert len(conductor(network).roll_call(timeout_s=9.0, enough=lambda names: len(names) >= 3)) == 3
     assert network.clock() - began_s < 0.1
+
+
+def test_an_agent_that_fails_after_a_proposal_leaves_the_outcome_unknown() -> None:
+    network, record = founded(5)
+
+    def fail(message: m.Query) -> None:
+        if isinstance(message, m.Stand):
+            raise SerfUnreachable("the agent went away", hint="start it")
+
+    network.on_ask = fail
+    with pytest.raises(OutcomeUnknown, match=r"the agent went away.*may have taken effect") as unknown:
+        elect(network, record)
+    assert "polity who" in unknown.value.hint
+
+
+def test_an_agent_that_fails_before_any_proposal_is_the_agents_error() -> None:
+    network, record = founded(5)
+
+    def fail(message: m.Query) -> None:
+        raise SerfUnreachable("the agent went away")
+
+    network.on_ask = fail
+    with pytest.raises(SerfUnreachable):
+        who(network, record)
+    with pytest.raises(SerfUnreachable):
+        recall(network, record)
+
+
+def test_a_failing_announcement_does_not_hide_what_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, record = founded(5)
+
+    def fail(news: m.Announce) -> None:
+        raise SerfTimeout("no answer to: event")
+
+    monkeypatch.setattr(network, "announce", fail)
+    assert elect(network, record).verdict is Verdict.WON
+
+
+@pytest.mark.parametrize("purpose", [Purpose.ELECT, Purpose.RECALL])
+def test_what_is_stopped_before_it_began_sends_nothing_and_can_have_no_effect(purpose: Purpose) -> None:
+    network, record = founded(5)
+    network.sent.clear()
+    outcome = run(network, record, purpose, hint=True, stop_at_s=0.0)
+    assert (outcome.verdict, outcome.may_take_effect) == (Verdict.NO_QUORUM, False)
+    assert network.sent == []
+
+
+def test_a_list_of_roles_heals_a_voter_that_missed_the_end_of_the_founding() -> None:
+    network = FakeNetwork(node_names(3))
+    record = record_of(network)
+    network.enter(record, "n1", "n2")
+    assert conductor(network).list_roles(record, timeout_s=5.0) == ()
+    assert network.voters["n3"].me().polity == record.polity
