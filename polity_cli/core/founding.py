@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 ASK_AGAIN_S = 0.5
 YIELD_S = (0.3, 1.2)
+LONGEST_YIELD = 8
 ENTER_ASKS = 3
 
 
@@ -103,6 +104,7 @@ class Founding(Record):
     pages: tuple[bytes, ...] = ()
     found: tuple[tuple[bytes, Electorate], ...] = ()
     highest_round: int = 0
+    roll_calls: int = 0
     proposed: bool = False
     asks: int = 0
     round_trips: int = 0
@@ -221,14 +223,22 @@ def _roll_call(f: Founding, now_s: float, draws: Draws) -> Move:
     attempt = draws.id()
     number = f.highest_round + 1
     f = f._replace(
-        attempt=attempt, ballot=Ballot(number, attempt), highest_round=number, voters=(), found=(), pages=()
+        attempt=attempt,
+        ballot=Ballot(number, attempt),
+        highest_round=number,
+        roll_calls=f.roll_calls + 1,
+        voters=(),
+        found=(),
+        pages=(),
     )
     return _enter(f, Phase.ROLL_CALL, now_s)
 
 
 def _yield(f: Founding, now_s: float, draws: Draws) -> Move:
     low, high = YIELD_S
-    return Move(f._replace(phase=Phase.YIELD, wake_at_s=now_s + low + (high - low) * draws.jitter()))
+    # Each roll call outbids whoever is at it. Where voters are slow only ever longer waits let one finish.
+    wait_s = (low + (high - low) * draws.jitter()) * min(2 ** (f.roll_calls - 1), LONGEST_YIELD)
+    return Move(f._replace(phase=Phase.YIELD, wake_at_s=now_s + wait_s))
 
 
 def _answered(f: Founding, node: str, now_s: float, draws: Draws, codec: Codec) -> Move:

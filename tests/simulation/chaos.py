@@ -129,7 +129,8 @@ def _start(world: World, weather: Weather, rng: Random) -> None:
     hint = world.register(rng.randrange(n)) if rng.random() < weather.stale_hint else None
     alive = _some(rng, n) if rng.random() < 0.1 else None
     pace = Pace(looks=weather.looks, asks=rng.randrange(1, 4))
-    world.start(purpose, home, holder=holder, term=term, local=hint, alive=alive, pace=pace)
+    more = rng.randrange(n + 1) if rng.random() < 0.1 else 0
+    world.start(purpose, home, holder=holder, term=term, local=hint, alive=alive, at_least=more, pace=pace)
 
 
 def _some(rng: Random, n: int) -> list[int]:

@@ -152,13 +152,14 @@ class World:
         term: int | None = None,
         local: m.Register | None = None,
         alive: Collection[int] | None = None,
+        at_least: int = 0,
         name: str | None = None,
         pace: Pace = Pace(),  # noqa: B008 - immutable
     ) -> Operation:
         """Begin an operation on node `home`; `local` is its hint, its own voter's register if not given."""
         self.clock += 1
         name = name or f"{purpose.value[0].upper()}{len(self.ops)}"
-        order = Order(purpose, ROLE, f"n{home}", self.draws.id(), holder, term)
+        order = Order(purpose, ROLE, f"n{home}", self.draws.id(), holder, term, at_least)
         if local is None and home < self.shape.n:
             local = self.register(home)
         begun = candidacy.begin(
