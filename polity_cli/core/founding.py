@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 
 
 ASK_AGAIN_S = 0.5
-YIELD_S = (0.3, 1.2)
-LONGEST_YIELD = 8
+YIELD_S = (1.0, 3.0)
+"""A founding takes 1 to 3 s: whoever calls the roll sooner only stops it."""
+LONGEST_YIELD = 4
 ENTER_ASKS = 3
 
 
@@ -88,7 +89,8 @@ class Outcome(Record):
 class Founding(Record):
     """The state of a founding. `voters` maps node names to what they answered in the roll call.
 
-    `proposed` says that an accept was sent once: from then on the polity may be founded without us.
+    `proposed` says that an accept was sent once: from then on the polity may be founded without us. What
+    attempts learn is kept for the next: the records `found`, and the digest of the one that all nodes `hold`.
     """
 
     nodes: tuple[str, ...]
@@ -103,6 +105,7 @@ class Founding(Record):
     record: Electorate | None = None
     pages: tuple[bytes, ...] = ()
     found: tuple[tuple[bytes, Electorate], ...] = ()
+    hold: bytes = b""
     highest_round: int = 0
     roll_calls: int = 0
     proposed: bool = False
@@ -184,7 +187,7 @@ def give_up(f: Founding) -> Move:
             return _done(f, Verdict.FOUNDED, record=f.record)
         case _ if f.proposed:
             return _done(f, Verdict.UNKNOWN, missing=f.waiting_for)
-        case Phase.YIELD:
+        case phase if phase is Phase.YIELD or (f.roll_calls > 1 and f.asks < 3):
             return _done(f, Verdict.CLASH)
         case _:
             return _done(f, Verdict.MISSING, missing=f.waiting_for)
@@ -228,7 +231,6 @@ def _roll_call(f: Founding, now_s: float, draws: Draws) -> Move:
         highest_round=number,
         roll_calls=f.roll_calls + 1,
         voters=(),
-        found=(),
         pages=(),
     )
     return _enter(f, Phase.ROLL_CALL, now_s)
@@ -252,7 +254,7 @@ def _answered(f: Founding, node: str, now_s: float, draws: Draws, codec: Codec) 
             twice = tuple(node for node, state in f.voters if ids.count(state.voter) > 1)
             return _done(f, Verdict.CLONED, missing=twice) if twice else _judge(f, now_s, codec)
         case Phase.OFFER:
-            return _enter(f._replace(proposed=True), Phase.ACCEPT, now_s)
+            return _accept(f._replace(hold=f.digest), now_s)
         case Phase.ACCEPT:
             return _enter(f, Phase.ENTER, now_s)
         case _:
@@ -262,14 +264,17 @@ def _answered(f: Founding, node: str, now_s: float, draws: Draws, codec: Codec) 
 def _judge(f: Founding, now_s: float, codec: Codec) -> Move:
     """Everybody has promised: learn what was accepted before, then adopt it, stop, or propose."""
     known = dict(f.found)
-    for _, state in f.voters:
-        if state.accepted == ZERO or state.tenure.holder is None:
-            continue
-        digest = bytes.fromhex(state.tenure.holder)
+    accepted = [
+        bytes.fromhex(state.tenure.holder)
+        for _, state in f.voters
+        if state.accepted != ZERO and state.tenure.holder is not None
+    ]
+    for digest in accepted:
         if digest not in known:
             return _enter(f._replace(digest=digest, pages=()), Phase.LEARN, now_s)
     answered = {state.voter: state for _, state in f.voters}
-    for digest, record in f.found:
+    for digest in dict.fromkeys(accepted):
+        record = known[digest]
         members = {e.voter for e in record.voters}
         lacking = any(answered[voter].tenure.holder != digest.hex() for voter in members if voter in answered)
         if lacking:
@@ -284,7 +289,12 @@ def _judge(f: Founding, now_s: float, codec: Codec) -> Move:
 def _propose(f: Founding, record: Electorate, now_s: float, codec: Codec) -> Move:
     data = codec.encode_record(record)
     f = f._replace(record=record, digest=codec.digest(data), pages=tuple(codec.pages(data)))
-    return _enter(f, Phase.OFFER, now_s)
+    # Who said in an earlier attempt that it holds the record needs no offer; one that lost it says so.
+    return _accept(f, now_s) if f.digest == f.hold else _enter(f, Phase.OFFER, now_s)
+
+
+def _accept(f: Founding, now_s: float) -> Move:
+    return _enter(f._replace(proposed=True), Phase.ACCEPT, now_s)
 
 
 def _learned(f: Founding, page: m.Page, now_s: float, draws: Draws, codec: Codec) -> Move:
