@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, time
 
 from polity_cli.core import candidacy, founding
 from polity_cli.core import messages as m
-from polity_cli.core.ballot import ID_BYTES
+from polity_cli.core.ballot import ID_BYTES, MAX_JUMP
 from polity_cli.core.record import Record
 from polity_cli.edges import wire
 from polity_cli.edges.network import Heard
@@ -77,6 +77,10 @@ class SystemDraws:
 
     def jitter(self) -> float:
         return int.from_bytes(os.urandom(4), "big") / 2**32
+
+    def round_floor(self) -> int:
+        """Seconds by the wall clock, within what a voter takes; a wrong clock costs attempts, no more."""
+        return max(0, min(int(time()), MAX_JUMP))
 
 
 class Conductor:

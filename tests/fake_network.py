@@ -47,6 +47,9 @@ class SeededDraws:
     def jitter(self) -> float:
         return self._random.random()
 
+    def round_floor(self) -> int:
+        return 0
+
 
 class FakeNetwork:
     """Implements `Network` over one booth per node.

@@ -53,15 +53,19 @@ def known(b: Ballot, tenure: Tenure) -> Register:
 class Draws:
     """Ids in rising order; the jitter is what the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, floor: int) -> None:
         self._numbers = count(1)
         self.drawn = 0.5
+        self.floor = floor
 
     def id(self) -> bytes:
         return next(self._numbers).to_bytes(8, "big")
 
     def jitter(self) -> float:
         return self.drawn
+
+    def round_floor(self) -> int:
+        return self.floor
 
 
 class Candidate:
@@ -81,8 +85,9 @@ class Candidate:
         term: int | None = None,
         at_least: int = 0,
         patient: bool = False,
+        floor: int = 0,
     ) -> None:
-        self.draws = Draws()
+        self.draws = Draws(floor)
         self.now_s = 100.0
         self.sent: list[RoleQuery] = []
         self.electorate = electorate or founding_record(POLITY, voters(*range(n)), QuorumPercentage(share, 1))
@@ -243,6 +248,15 @@ def test_a_ballot_is_above_every_round_that_was_seen() -> None:
     other.hear(1, Register(B1, B1, EMPTIED, Ballot(1, b"a"), VACANT))
     assert other.is_in(Phase.STAND)
     assert other.ballot.round == 10
+
+
+def test_a_ballot_is_not_below_the_floor_nor_held_down_by_it() -> None:
+    c = Candidate(floor=1000)
+    c.hear_all(known(B3, EMPTIED), known(B3, EMPTIED))
+    assert c.is_in(Phase.STAND)
+    assert c.ballot.round == 1000
+    other = Candidate(floor=1000, local=Register(Ballot(2000, b"x"), B1, EMPTIED))
+    assert other.ballot.round == 2001
 
 
 # STAND

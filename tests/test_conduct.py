@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from polity_cli import booth
-from polity_cli.conduct import Conductor, Got, Sent, Waiting
+from polity_cli import booth, conduct
+from polity_cli.conduct import Conductor, Got, Sent, SystemDraws, Waiting
 from polity_cli.core import messages as m
-from polity_cli.core.ballot import Ballot
+from polity_cli.core.ballot import MAX_JUMP, Ballot
 from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
 from polity_cli.core.electorate import Electorate
 from polity_cli.edges import wire
@@ -726,3 +726,13 @@ def test_a_list_of_roles_heals_a_voter_that_missed_the_end_of_the_founding() -> 
     network.enter(record, "n1", "n2")
     assert conductor(network).list_roles(record, timeout_s=5.0) == ()
     assert network.voters["n3"].me().polity == record.polity
+
+
+@pytest.mark.parametrize(
+    ("says_s", "floor"), [(1_800_000_000.9, 1_800_000_000), (-5.0, 0), (1e18, MAX_JUMP), (0.0, 0)]
+)
+def test_rounds_grow_with_the_clock_but_never_beyond_what_a_voter_takes(
+    says_s: float, floor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conduct, "time", lambda: says_s)
+    assert SystemDraws().round_floor() == floor

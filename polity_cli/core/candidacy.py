@@ -44,10 +44,16 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Draws(Protocol):
-        """Chance, injected: `id()` is a fresh random id, `jitter()` uniform in [0, 1)."""
+        """Chance, injected: `id()` is a fresh random id, `jitter()` uniform in [0, 1).
+
+        New ballots have a round of at least `round_floor()`. If that grows with time, whoever missed some
+        terms is above them all the same, gets a NO or promises, and need not end as unknown; any value is
+        safe.
+        """
 
         def id(self) -> bytes: ...
         def jitter(self) -> float: ...
+        def round_floor(self) -> int: ...
 
 
 class Purpose(Enum):
@@ -275,10 +281,11 @@ def _look(c: Candidacy, now_s: float, draws: Draws) -> Move:
 
 def _new_ballot(c: Candidacy, draws: Draws) -> Candidacy:
     attempt = draws.id()
+    number = max(c.highest_round + 1, draws.round_floor())
     return c._replace(
         attempt=attempt,
-        ballot=Ballot(c.highest_round + 1, attempt),
-        highest_round=c.highest_round + 1,
+        ballot=Ballot(number, attempt),
+        highest_round=number,
         attempts=c.attempts + 1,
         stood=None,
         proposal=None,

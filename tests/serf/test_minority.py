@@ -25,16 +25,29 @@ from tests.serf.verbs import (
 
 PATIENT = ("--timeout", "60")
 
-# Serf takes 5 to 7 s to call a killed node failed; what comes later was not told by Serf but by the clock.
-SOON_S = 25.0
+# After Serf has called most of a cluster failed, for which it takes 5 to 25 s: the rest of a wait between two
+# attempts, two asks, and a busy machine.
+SOON_S = 8.0
 
 DEAD = ("n3", "n4", "n5")
 
 
 def ask_timed(node: DevNode, *args: str) -> tuple[Said, float]:
-    started = time.monotonic()
-    said = ask(node, *args)
-    return said, time.monotonic() - started
+    """What a command said, and how many seconds later than it was clear to Serf that it must."""
+    with ThreadPoolExecutor(1) as pool:
+        noticed = pool.submit(when_too_few_are_alive, node)
+        said = ask(node, *args)
+        ended = time.monotonic()
+        return said, ended - noticed.result()
+
+
+def when_too_few_are_alive(node: DevNode) -> float:
+    def is_clear() -> bool:
+        view = node.members()
+        return not any(view[name] == "alive" for name in DEAD)
+
+    wait_for(is_clear, 50, "Serf to call the killed nodes failed")
+    return time.monotonic()
 
 
 def names_the_silent(said: Said) -> bool:
@@ -69,10 +82,12 @@ def test_a_minority_decides_nothing_says_so_and_goes_on_when_the_others_are_back
         stands = pool.submit(ask_timed, alone, "elect", "fresh", *PATIENT)
         recalls = pool.submit(ask_timed, other, "recall", "held", *PATIENT)
         asks = pool.submit(ask_timed, other, "who", "held", *PATIENT)
-        stood, recalled, asked = stands.result(), recalls.result(), asks.result()
+        rivals = pool.submit(ask_timed, other, "elect", "doubtful", *PATIENT)
+        stood, recalled, asked, rival = stands.result(), recalls.result(), asks.result(), rivals.result()
 
     for (said, took_s), code, outcome in (
         (stood, UNKNOWN, "unknown"),
+        (rival, UNKNOWN, "unknown"),
         (recalled, NO_QUORUM, "no_quorum"),
         (asked, NO_QUORUM, "no_quorum"),
     ):
@@ -90,7 +105,7 @@ def test_a_minority_decides_nothing_says_so_and_goes_on_when_the_others_are_back
         said, took_s = ask_timed(alone, *order, *PATIENT)
         assert said.code == NO_QUORUM, said
         assert all(name in said.talk for name in DEAD), said
-        assert took_s < SOON_S / 4, f"{took_s:.1f} s: {said}"
+        assert took_s < SOON_S, f"{took_s:.1f} s: {said}"
     # It looked before it stood: there is nothing on record that could be completed later.
     assert register_of(alone, "careful") == register_of(other, "careful") == Register()
     assert register_of(alone, "held").tenure.holder == "n1"
@@ -118,22 +133,8 @@ def test_a_minority_decides_nothing_says_so_and_goes_on_when_the_others_are_back
         assert len(told) == 1, tell(answers)
     assert register_of(alone, "careful").tenure.term == 0
 
-
-def test_a_candidacy_in_doubt_is_completed_or_discarded_but_never_both(cluster: ClusterFactory) -> None:
-    nodes = found(cluster(5, voters="agent"))
-    kill_the_majority(nodes)
-    roles = ["doubtful", "dubious"]
-    with ThreadPoolExecutor() as pool:
-        doubts = list(
-            pool.map(lambda at: ask(nodes.nodes[at], "elect", roles[at], *PATIENT), range(len(roles)))
-        )
-    assert {said.code for said in doubts} == {UNKNOWN}, tell(doubts)
-    nodes.heal()
-    for role, candidate in zip(roles, ("n1", "n2"), strict=True):
-        answers = ask_all(nodes.nodes, "elect", role)
-        holders = {said.data["holder"] for said in answers}
-        assert len(holders) == 1, tell(answers)
-        # Term 1 belongs to the doubtful candidacy or, if that was discarded, to one of these.
-        assert {said.data["term"] for said in answers} == {1}, tell(answers)
-        again = ask(nodes[candidate], "elect", role)
-        assert again.data["holder"] in holders, again
+    # A candidacy in doubt was completed or discarded, never both: its term has one holder.
+    answers = ask_all(nodes.nodes, "elect", "doubtful")
+    told = {(said.data["holder"], said.data["term"]) for said in answers}
+    assert len(told) == 1, tell(answers)
+    assert {term for _, term in told} == {1}, tell(answers)

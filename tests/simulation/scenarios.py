@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from polity_cli.core import messages as m
 from polity_cli.core.candidacy import Phase, Verdict
 from tests.simulation.script import Play
 
@@ -130,6 +131,19 @@ def outdated_candidate_cannot_know(play: Play) -> None:
     play.expect(play.through(e, 0, 1, 2), Verdict.UNKNOWN, 2)
     play.announce(e, 2)
     play.expect(play.through(play.elect(2), 0, 1, 2), Verdict.WON, 3)
+
+
+@_with_voters("3")
+def outdated_candidate_with_a_clock_knows(play: Play) -> None:
+    """A candidate that missed two terms, with rounds that grow with the time of day: it is promised."""
+    play.through(play.elect(0), 0, 1)
+    play.through(play.recall(0), 0, 1)
+    play.round_floor = 100
+    e = play.elect(2)
+    play.expect(play.through(e, 0, 1), Verdict.WON, 3)
+    play.announce(e, 0, 1)
+    play.round_floor = 200
+    play.expect(play.through(play.elect(3, local=m.Register()), 0, 1), Verdict.LOST, 3)
 
 
 @_with_voters("3")

@@ -26,7 +26,11 @@ class Play:
 
     def __init__(self, shape: str) -> None:
         numbers = count(1)
-        self.world = World(SHAPES[shape], Chance(lambda: next(numbers).to_bytes(3, "big") + b"\0" * 5))
+        self.round_floor = 0
+        draws = Chance(
+            lambda: next(numbers).to_bytes(3, "big") + b"\0" * 5, draw_floor=lambda: self.round_floor
+        )
+        self.world = World(SHAPES[shape], draws)
         self.transcript: list[str] = []
         self.world.transcript = self.transcript
 

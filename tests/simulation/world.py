@@ -109,12 +109,16 @@ class Chance:
 
     draw_id: Callable[[], bytes]
     draw_jitter: Callable[[], float] = lambda: 0.5
+    draw_floor: Callable[[], int] = lambda: 0
 
     def id(self) -> bytes:
         return self.draw_id()
 
     def jitter(self) -> float:
         return self.draw_jitter()
+
+    def round_floor(self) -> int:
+        return self.draw_floor()
 
 
 class World:
