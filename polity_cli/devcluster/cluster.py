@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import secrets
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from polity_cli.errors import BadInput, SerfError
 T = TypeVar("T")
 
 _ATTEMPTS = 3
+_GOSSIP_TICK_S = 0.2
 _SEEDS = 3
 """Nodes that a further one joins: one is enough, unless it dies just then."""
 
@@ -182,7 +185,11 @@ class DevCluster:
             self._guard = Guard(held=held)
         for _ in range(self.size):
             self._add(self.settings)
-        for node in self.nodes:
+        # An agent gossips in the rhythm of its start; started at once all would do so in step, unlike in life.
+        began = time.monotonic()
+        phases = sorted(random.uniform(0, _GOSSIP_TICK_S) for _ in self.nodes)
+        for node, phase_s in zip(random.sample(self.nodes, len(self.nodes)), phases, strict=True):
+            time.sleep(max(0.0, began + phase_s - time.monotonic()))
             node.spawn_serf()
         for node in self.nodes:
             node.wait_ready(timeout_s=timeout_s)

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from polity_cli.conduct import SystemDraws
@@ -100,13 +100,17 @@ def session(node: DevNode) -> Session:
     return Session(node.serf().__enter__(), namespace="polity", state_dir=str(node.state_dir))
 
 
-def meet_the_tick_by_chance() -> None:
-    """Wait for a random part of Serf's gossip tick: what starts right after an answer waits a whole one."""
-    time.sleep(random.uniform(0, 0.2))
+def moments(rounds: int) -> Iterator[float]:
+    """Seconds to wait before each measurement: all parts of a gossip tick alike, in random order.
+
+    What starts right after an answer waits a whole tick. Drawn independently, the moments alone would move
+    the median of some dozens of measurements by a tenth.
+    """
+    return iter(random.sample([(at + 0.5) / rounds * 0.2 for at in range(rounds)], rounds))
 
 
-def timed(work: Callable[[], Outcome], *expected: Verdict) -> float:
-    meet_the_tick_by_chance()
+def timed(work: Callable[[], Outcome], *expected: Verdict, after_s: float = 0.0) -> float:
+    time.sleep(after_s)
     started = time.perf_counter()
     outcome = work()
     took_s = time.perf_counter() - started
@@ -114,10 +118,10 @@ def timed(work: Callable[[], Outcome], *expected: Verdict) -> float:
     return took_s
 
 
-def bare_query(node: DevNode, answers: int) -> float:
+def bare_query(node: DevNode, answers: int, after_s: float) -> float:
     """Seconds until so many nodes acknowledged a query of this node's agent."""
-    meet_the_tick_by_chance()
     with node.serf() as serf:
+        time.sleep(after_s)
         started = time.perf_counter()
         query = serf.query("bare", request_ack=True, timeout_s=5)
         seen = 0
@@ -178,17 +182,19 @@ def measure_elections(report: Report, cluster: DevCluster, rounds: int) -> None:
     asked: list[float] = []
     bare: list[float] = []
     bare_majority: list[float] = []
+    when = [moments(rounds) for _ in range(5)]
     for _ in range(rounds):
         wait_until_settled(cluster)
-        bare.append(bare_query(first, fast))
+        after_s = [next(moment) for moment in when]
+        bare.append(bare_query(first, fast, after_s[0]))
         with session(first) as own:
-            won.append(timed(lambda own=own: own.elect(ROLE), Verdict.WON))  # type: ignore[misc]
+            won.append(timed(lambda: own.elect(ROLE), Verdict.WON, after_s=after_s[1]))
         wait_until_settled(cluster)
         before = ledgers(cluster)
-        bare_majority.append(bare_query(second, SimpleMajority(size)))
+        bare_majority.append(bare_query(second, SimpleMajority(size), after_s[2]))
         with session(second) as own:
-            lost.append(timed(lambda own=own: own.elect(ROLE), Verdict.LOST))  # type: ignore[misc]
-            asked.append(timed(lambda own=own: own.who(ROLE), Verdict.ANSWER))  # type: ignore[misc]
+            lost.append(timed(lambda: own.elect(ROLE), Verdict.LOST, after_s=after_s[3]))
+            asked.append(timed(lambda: own.who(ROLE), Verdict.ANSWER, after_s=after_s[4]))
         assert ledgers(cluster) == before, "a lost election or a query wrote to a ledger"
         recall(second)
     report.ratio(f"n={size}: uncontended election, fast quorum of {fast}", won, bare, 1.15)
@@ -203,11 +209,11 @@ def measure_crowd(report: Report, cluster: DevCluster, rounds: int) -> None:
     first_win: list[float] = []
     all_done: list[float] = []
     bare: list[float] = []
-    for _ in range(rounds):
+    for bare_s, crowd_s in zip(moments(rounds), moments(rounds), strict=True):
         wait_until_settled(cluster)
-        bare.append(bare_query(cluster.nodes[0], fast))
+        bare.append(bare_query(cluster.nodes[0], fast, bare_s))
         times: dict[str, tuple[float, Verdict]] = {}
-        gate = threading.Barrier(5)
+        gate = threading.Barrier(5, action=lambda crowd_s=crowd_s: time.sleep(crowd_s))  # type: ignore[misc]
 
         def stand(
             node: DevNode, times: dict[str, tuple[float, Verdict]] = times, gate: threading.Barrier = gate
@@ -240,12 +246,12 @@ def measure_after_death(report: Report, cluster: DevCluster, rounds: int) -> Non
     """An election in the moment after a voter was killed, before Serf has noticed."""
     size = len(cluster.nodes)
     times: list[float] = []
-    for _ in range(rounds):
+    for after_s in moments(rounds):
         wait_until_settled(cluster)
         victim = cluster.nodes[-1]
         victim.kill()
         with session(cluster.nodes[0]) as own:
-            times.append(timed(lambda own=own: own.elect(ROLE), Verdict.WON))  # type: ignore[misc]
+            times.append(timed(lambda: own.elect(ROLE), Verdict.WON, after_s=after_s))
             own.recall(ROLE)
         cluster.heal()
         wait_until_voting(cluster)
@@ -269,10 +275,10 @@ def measure_shell(report: Report, cluster: DevCluster, rounds: int) -> None:
     bare: list[float] = []
     node = cluster.nodes[0]
     command = [str(Path(sys.executable).parent / "polity"), "elect", ROLE]
-    for _ in range(rounds):
+    for bare_s, after_s in zip(moments(rounds), moments(rounds), strict=True):
         wait_until_settled(cluster)
-        bare.append(bare_query(node, 4))
-        meet_the_tick_by_chance()
+        bare.append(bare_query(node, 4, bare_s))
+        time.sleep(after_s)
         started = time.perf_counter()
         subprocess.run(command, env=node.env, check=True, stdout=subprocess.DEVNULL)
         times.append(time.perf_counter() - started)
