@@ -185,7 +185,7 @@ class DevCluster:
             self._guard = Guard(held=held)
         for _ in range(self.size):
             self._add(self.settings)
-        # An agent gossips in the rhythm of its start; started at once all would do so in step, unlike in life.
+        # An agent gossips in the rhythm of its start; started at once, all would do so in step.
         began = time.monotonic()
         phases = sorted(random.uniform(0, _GOSSIP_TICK_S) for _ in self.nodes)
         for node, phase_s in zip(random.sample(self.nodes, len(self.nodes)), phases, strict=True):
