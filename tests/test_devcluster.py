@@ -376,7 +376,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with DevCluster(2, handler={HANGING_HOOK!r}) as cluster:
     voting = cluster.add_node(voters="agent")
     n1 = cluster["n1"]
-    subprocess.run(["serf", "query", "-node=n1", "-timeout=50ms", "polity"], env=n1.env, stdout=subprocess.DEVNULL)
+    ask = ["serf", "query", "-node=n1", "-timeout=50ms", "polity"]
+    subprocess.run(ask, env=n1.env, stdout=subprocess.DEVNULL)
     wait_for((n1.state_dir / "asked").exists, 10, "the hook to hang")
     cluster["n2"].pause()
     print(cluster.folder, flush=True)
