@@ -8,12 +8,14 @@ called; `Polity` puts it behind futures, the commands behind exit codes.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from time import monotonic
 
+from polity_cli.booth import handle
 from polity_cli.conduct import Conductor
 from polity_cli.core import founding
 from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
-from polity_cli.core.messages import NO_POLITY
+from polity_cli.core.messages import NO_POLITY, Offer
 from polity_cli.core.quorum import SimpleMajority
 from polity_cli.core.record import Record
 from polity_cli.core.tenure import MAX_NODE_BYTES, check_name, check_role
@@ -24,6 +26,7 @@ from polity_cli.errors import (
     BadInput,
     FoundingRefused,
     GuardFailed,
+    LedgerError,
     LostElection,
     NoQuorum,
     NotFounded,
@@ -265,7 +268,24 @@ class Session:
     def _known_electorate(self, timeout_s: float) -> Electorate | None:
         if self._own_record() is None:
             self._electorate = self._conductor.learn_electorate(timeout_s=timeout_s)
+            if self._electorate is not None:
+                self._enter(self._electorate)
         return self._electorate
+
+    def _enter(self, electorate: Electorate) -> None:
+        """Let this node's own voter know of a founded polity, though it may be no voter of it.
+
+        It then takes part in no other founding: else newcomers could found a second polity once the voters
+        of the first are dead and Serf has forgotten them.
+        """
+        if self.ledger is None or self.ledger.me().polity != NO_POLITY:
+            return
+        data = wire.encode_record(electorate)
+        pages = wire.pages(data)
+        attempt = self._conductor.draws.id()
+        with suppress(LedgerError):  # a courtesy: the operation does not need it
+            for at, page in enumerate(pages):
+                handle(self.ledger, Offer(attempt, wire.digest(data), at, len(pages), page, True))
 
     def _run(
         self,
