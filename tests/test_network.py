@@ -47,12 +47,12 @@ class Agent:
     addr = "127.0.0.1:0"
 
     def __init__(self, *names: str) -> None:
-        self.names = names
+        voter = Member("", "", 0, {"polity": "voter"}, "alive", 0, 0, 0, 0, 0, 0)
+        self.nodes = [voter._replace(name=name) for name in names]
         self.asked: list[Asked] = []
 
     def members(self) -> list[Member]:
-        blank = Member("", "", 0, {}, "alive", 0, 0, 0, 0, 0, 0)
-        return [blank._replace(name=name) for name in self.names]
+        return self.nodes
 
     def query(self, name: str, payload: bytes, *, filter_nodes: Any, relay_factor: int, **_: Any) -> Asked:
         self.asked.append(Asked(tuple(filter_nodes), payload, relay_factor))
@@ -127,6 +127,16 @@ def test_everything_else_goes_to_everybody_at_once() -> None:
     agent, network = network_of("n1", "n2", "n3")
     network.ask(PREPARE, again=False)
     assert asked_of(agent) == [EVERYBODY]
+
+
+def test_a_candidate_that_is_the_only_voter_alive_does_not_wait_for_others() -> None:
+    changes: tuple[dict[str, Any], ...] = ({"tags": {}}, {"status": "failed"})
+    for change in changes:
+        agent, network = network_of("n1", "n2", "n3")
+        agent.nodes[1:] = [node._replace(**change) for node in agent.nodes[1:]]
+        network.members()
+        network.ask(STAND, again=False)
+        assert asked_of(agent) == [EVERYBODY]
 
 
 def test_a_query_that_is_over_is_not_listened_to_any_more() -> None:

@@ -88,7 +88,7 @@ class SerfNetwork:
         self._namespace = namespace
         self._queries: list[Stream[QueryRecord]] = []
         self._lock = _AgentLock(serf.addr)
-        self._known: tuple[str, ...] = ()
+        self._nodes: tuple[Node, ...] = ()
         self._own_vote: tuple[Stream[QueryRecord], str, bytes] | None = None
         self.strange = 0
 
@@ -116,10 +116,11 @@ class SerfNetwork:
         self._own_vote = None
         if isinstance(message, Stand) and not again and message.tenure.holder is not None:
             candidate = message.tenure.holder
-            others = [name for name in self._known if name != candidate]
-            size = len(data) + sum(len(name.encode()) + 3 for name in others)
-            if 0 < len(others) <= _FEW and size <= wire.QUERY_BYTES:
-                self._own_vote = self._query(data, nodes=others), candidate, data
+            others = [node for node in self._nodes if node.name != candidate]
+            size = len(data) + sum(len(node.name.encode()) + 3 for node in others)
+            somebody = any(node.votes and node.status == "alive" for node in others)
+            if somebody and len(others) <= _FEW and size <= wire.QUERY_BYTES:
+                self._own_vote = self._query(data, nodes=[node.name for node in others]), candidate, data
                 return
         self._query(data, relay_factor=RELAY_FACTOR if again else 0)
 
@@ -172,12 +173,11 @@ class SerfNetwork:
 
     def members(self) -> tuple[Node, ...]:
         """All nodes that the local agent knows."""
-        found = tuple(
+        self._nodes = tuple(
             Node(member.name, member.status, member.tags.get(self._namespace) == VOTER_TAG)
             for member in self._serf.members()
         )
-        self._known = tuple(node.name for node in found)
-        return found
+        return self._nodes
 
 
 class _AgentLock:
