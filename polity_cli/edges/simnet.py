@@ -23,7 +23,7 @@ and gives back those that go on, none, changed or several. What may go wrong wit
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -56,7 +56,7 @@ class Caller(Protocol):
 class Fault(Protocol):
     """A filter: the parcels that go on in place of this one."""
 
-    def __call__(self, parcel: Parcel, chance: Random, /) -> Iterable[Parcel]: ...
+    def __call__(self, parcel: Parcel, chance: Random, /) -> Sequence[Parcel]: ...
 
 
 DETECTION_S = 5.0
@@ -185,8 +185,8 @@ class SimNet:
         place.is_up, place.point = True, None
         self.observer.happened(node, "starts on another ledger" if ledger else "starts again")
 
-    def arm(self, node: str, point: Point) -> None:
-        """Let the voter's process end while it handles the next message."""
+    def arm(self, node: str, point: Point | None) -> None:
+        """Let the voter's process end while it handles the next message; or not after all, if None."""
         self._places[node].point = point
 
     def pause(self, node: str) -> None:
@@ -231,7 +231,7 @@ class SimNet:
         return True
 
     def run(self, until_s: float, *, done: Callable[[], bool] = lambda: False) -> None:
-        """Let everything happen until then, or until `done` says so."""
+        """Let everything happen until then; or until `done` says so, which is asked before each step."""
         while not done() and self.step(until_s):
             pass
 
@@ -254,11 +254,19 @@ class SimNet:
     ) -> None:
         least_s, most_s = self.latency_s
         due_s = self.now_s + least_s + (most_s - least_s) * self.chance.random()
-        parcels: Iterable[Parcel] = (Parcel(way, caller, number, source, target, data, self.now_s, due_s),)
-        for fault in self.faults:
-            parcels = [passed for parcel in parcels for passed in fault(parcel, self.chance)]
-        for parcel in parcels:
-            self.call_at(parcel.due_s, self.deliver, parcel, node=parcel.target)
+        self._pass(Parcel(way, caller, number, source, target, data, self.now_s, due_s), 0)
+
+    def _pass(self, parcel: Parcel, at: int) -> None:
+        """Send a parcel through the faults from the one at `at`, and put what is left of it in the queue."""
+        for at in range(at, len(self.faults)):
+            passed = self.faults[at](parcel, self.chance)
+            if len(passed) != 1:
+                for each in passed:
+                    self._pass(each, at + 1)
+                return
+            parcel = passed[0]
+        self._queued += 1
+        heapq.heappush(self._queue, (parcel.due_s, self._queued, parcel.target, self.deliver, parcel))
 
     def deliver(self, parcel: Parcel) -> None:
         """Bring a parcel to where it goes, now; an answer that is made goes on its way."""

@@ -1,12 +1,12 @@
 """What may befall a parcel of `SimNet`: small filters, to be put in a chain.
 
 Each is given one parcel and gives back those that go on in its place. They compose by standing one after
-the other in `net.faults`; `During` bounds one in time. Chance is the net's own, so that one seed decides.
+the other in `net.faults`; `During` bounds one in time, `Only` to one way. Chance is the net's own, so that one seed decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 
 from polity_cli.edges.simnet import Caller, Fault, Parcel, Way
@@ -18,7 +18,7 @@ class Drop:
     def __init__(self, chance: float) -> None:
         self._chance = chance
 
-    def __call__(self, parcel: Parcel, chance: Random) -> Iterable[Parcel]:
+    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         return () if chance.random() < self._chance else (parcel,)
 
 
@@ -29,7 +29,7 @@ class Delay:
         self._chance = chance
         self._mean_s = mean_s
 
-    def __call__(self, parcel: Parcel, chance: Random) -> Iterable[Parcel]:
+    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         if chance.random() >= self._chance:
             return (parcel,)
         return (later(parcel, chance.expovariate(1 / self._mean_s)),)
@@ -42,7 +42,7 @@ class Duplicate:
         self._chance = chance
         self._mean_s = mean_s
 
-    def __call__(self, parcel: Parcel, chance: Random) -> Iterable[Parcel]:
+    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         if chance.random() >= self._chance:
             return (parcel,)
         return (parcel, later(parcel, chance.expovariate(1 / self._mean_s)))
@@ -55,7 +55,7 @@ class Reorder:
         self._chance = chance
         self._held: dict[tuple[str, str], Parcel] = {}
 
-    def __call__(self, parcel: Parcel, chance: Random) -> Iterable[Parcel]:
+    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         way = (parcel.source, parcel.target)
         held = self._held.pop(way, None)
         if held is not None:
@@ -74,7 +74,7 @@ class Cut:
         self._those = frozenset(those)
         self._one_way = one_way
 
-    def __call__(self, parcel: Parcel, chance: Random) -> Iterable[Parcel]:
+    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         source, target = parcel.source, parcel.target
         is_cut = source in self._these and target in self._those
         if not self._one_way:
@@ -89,7 +89,7 @@ class Slow:
         self._node = node
         self._by_s = by_s
 
-    def __call__(self, parcel: Parcel, chance: Random) -> Iterable[Parcel]:
+    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         return (later(parcel, self._by_s),) if parcel.source == self._node else (parcel,)
 
 
@@ -100,11 +100,22 @@ class Stray:
         self._chance = chance
         self._callers = callers
 
-    def __call__(self, parcel: Parcel, chance: Random) -> Iterable[Parcel]:
+    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         if parcel.way is not Way.ANSWER or chance.random() >= self._chance:
             return (parcel,)
         caller = chance.choice(self._callers())
         return (parcel._replace(caller=caller, target=caller.home),)
+
+
+class Only:
+    """A fault for what goes this way only: questions, answers or announcements."""
+
+    def __init__(self, way: Way, fault: Fault) -> None:
+        self._way = way
+        self._fault = fault
+
+    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
+        return self._fault(parcel, chance) if parcel.way is self._way else (parcel,)
 
 
 class During:
@@ -115,7 +126,7 @@ class During:
         self._until_s = until_s
         self._fault = fault
 
-    def __call__(self, parcel: Parcel, chance: Random) -> Iterable[Parcel]:
+    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         if self._from_s <= parcel.sent_s < self._until_s:
             return self._fault(parcel, chance)
         return (parcel,)

@@ -30,6 +30,7 @@ class Watch:
 
     - two values at one classic ballot;
     - anything in a ledger that goes back: a promise, an acceptance, what is confirmed;
+    - an acceptance below a promise, unless of what is chosen;
     - an acceptance above a chosen tenure that does not carry it on, for that tenure may be unchosen by it;
     - two tenures chosen for one term, terms that fall, tenures that do not follow each other;
     - a voter told that something is chosen which is not, or saying more than its ledger holds.
@@ -45,7 +46,7 @@ class Watch:
     def remembers(self, voter: Hashable, after: Register) -> None:
         """This is in a voter's ledger now; a voter that is watched for the first time remembered nothing."""
         before = self._known.get(voter, _BLANK)
-        if after == before:
+        if after is before or after == before:
             return
         for what in ("promised", "accepted", "confirmed_ballot"):
             if getattr(after, what) < getattr(before, what):
@@ -59,6 +60,11 @@ class Watch:
             raise Violation(f"S1: {_name_of(voter)} takes another tenure at {after.accepted}: {after.tenure}")
         self._known[voter] = after
         if after.accepted != before.accepted:
+            if after.accepted < before.promised and not self.has_chosen(after.accepted, after.tenure):
+                raise Violation(
+                    f"S1: {_name_of(voter)} promised {before.promised}, "
+                    f"and accepts {after.tenure} at {after.accepted}"
+                )
             if after.accepted.is_fast:
                 # A vote is cast after the vacancy it fills was accepted again.
                 self.accepted(voter, after.accepted._replace(kind=CLASSIC), after.tenure.vacancy_before())

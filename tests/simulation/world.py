@@ -7,7 +7,7 @@ sees every ledger and raises as soon as S1 or S2 is broken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
@@ -218,7 +218,7 @@ class World:
         self.net.tick += 1
         self.net.now_s = float(self.net.tick)
 
-    def _hold(self, parcel: simnet.Parcel, chance: Random) -> Iterable[simnet.Parcel]:
+    def _hold(self, parcel: simnet.Parcel, chance: Random) -> Sequence[simnet.Parcel]:
         assert isinstance(parcel.caller, SimOperation)
         node = parcel.source if parcel.way is Way.ANSWER else parcel.target
         self.flight.append(Parcel(Kind(parcel.way), parcel.caller, int(node[1:]), parcel.data))
