@@ -70,8 +70,12 @@ class Way(Enum):
 
 
 class Parcel(Record):
-    """Bytes under way between two nodes. `number` counts the messages of the caller that asked, from 0."""
+    """Bytes under way between two nodes. `number` counts the messages of the caller that asked, from 0.
 
+    `serial` counts the parcels of the net; copies of one have the same.
+    """
+
+    serial: int
     way: Way
     caller: Caller
     number: int
@@ -156,6 +160,7 @@ class SimNet:
         self._places: dict[str, _Place] = {}
         self._queue: list[tuple[float, int, str, Callable[[Any], None], Any]] = []
         self._queued = 0
+        self._posted = 0
 
     # Nodes.
 
@@ -254,7 +259,8 @@ class SimNet:
     ) -> None:
         least_s, most_s = self.latency_s
         due_s = self.now_s + least_s + (most_s - least_s) * self.chance.random()
-        self._pass(Parcel(way, caller, number, source, target, data, self.now_s, due_s), 0)
+        self._posted += 1
+        self._pass(Parcel(self._posted, way, caller, number, source, target, data, self.now_s, due_s), 0)
 
     def _pass(self, parcel: Parcel, at: int) -> None:
         """Send a parcel through the faults from the one at `at`, and put what is left of it in the queue."""

@@ -17,7 +17,7 @@ from polity_cli.edges.memory_ledger import MemoryLedger
 from polity_cli.edges.simnet import Fault, Point, Seeded, SimNet
 from polity_cli.edges.simnet_operation import SimOperation
 from tests.simulation.judge import Entry, Violation, Watch
-from tests.simulation.plan import Errand, Mishap, Plan, What, draw
+from tests.simulation.plan import Calm, Errand, Mishap, Plan, What, draw
 from tests.simulation.witness import Witness
 from tests.simulation.world import ROLE, SHAPES, electorate_of, enter, voter_id
 
@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 CALM_ROUND_TRIPS = 8
 """More than a lone operation ever needs with a quorum alive: three looks, a stand, two ballots."""
 
+FIRST_IN_CALM = 20
+"""The number of the first operation in the calm, whatever was before."""
+
 STORM_S = 8.0
 CALM_S = 12.0
+
+_NO_ANSWER = (Verdict.UNKNOWN, Verdict.NO_QUORUM)
 
 
 class Disks(Protocol):
@@ -51,7 +56,7 @@ class MemoryDisks:
 class Storm:
     """A plan being carried out. `ops`, `watch` and `transcript` are for those who look at it afterwards."""
 
-    def __init__(self, seed: int, shape: str, disks: Disks) -> None:
+    def __init__(self, seed: int, shape: str, disks: Disks | None = None) -> None:
         self.shape = SHAPES[shape]
         self.electorate = electorate_of(self.shape)
         self.witness = Witness(self.electorate, self.shape.q, self.shape.f)
@@ -60,8 +65,9 @@ class Storm:
         self.witness.clock = lambda: f"{self.net.now_s:7.3f}  "
         self.witness.tells_hearing = True
         self.plan: Plan = draw(seed, shape, lambda: self.ops)
-        self._disks = disks
+        self._disks = disks or MemoryDisks()
         self._strangers: set[int] = set()
+        self.turns: list[int] = []
         for i in range(self.shape.n):
             self.net.add(f"n{i}", self._ledger(voter_id(i)))
         self.net.add(f"n{self.shape.n}")
@@ -90,7 +96,8 @@ class Storm:
         for mishap in plan.mishaps:
             self.net.call_at(mishap.at_s, self._befall, mishap)
         self.net.run(STORM_S)
-        self._calm(plan)
+        if plan.calm is not None:
+            self._calm(plan.calm)
         self.witness.judge()
 
     def _ledger(self, voter: bytes) -> VoterLedger:
@@ -148,7 +155,7 @@ class Storm:
             case What.RESUME:
                 net.resume(node)
 
-    def _calm(self, plan: Plan) -> None:
+    def _calm(self, calm: Calm) -> None:
         """With a quorum alive and nobody else about, whoever asks must get an answer, and the right one.
 
         An election on an outdated hint may end as unknown; the next one on that node may not.
@@ -157,8 +164,9 @@ class Storm:
             if op.is_active:
                 op.stop()
         self.net.clear()
-        self.net.faults = []
-        alive = [i for i in plan.calm.ranks if i not in self._strangers][: plan.calm.size]
+        self.net.faults = list(calm.faults)
+        self.net.chance.seed(self.plan.seed)
+        alive = [i for i in calm.ranks if i not in self._strangers][: calm.size]
         for i in range(self.shape.n):
             node = f"n{i}"
             self.net.resume(node)
@@ -168,20 +176,21 @@ class Storm:
             elif not self.net.is_up(node):
                 self.net.restart(node, self._disks.again(self.net.ledger(node)))
         self.net.resume(f"n{self.shape.n}")
-        home = alive[0] if plan.calm.at_home else self.shape.n
-        number = len(plan.errands)
-        first = plan.calm.first
+        home = alive[0] if calm.at_home else self.shape.n
+        first = calm.first
+        number = FIRST_IN_CALM
         purposes = [Purpose.QUERY] if first is Purpose.QUERY else [first, Purpose.QUERY]
         if first is Purpose.ELECT:
             purposes.insert(0, first)
         for role in self.witness.roles() or [ROLE]:
             for turn, purpose in enumerate(purposes if role == ROLE else [Purpose.QUERY]):
-                outcome = self._alone(number, purpose, role, home, alive)
+                self.turns.append(number)
+                if number not in calm.without:
+                    outcome = self._alone(number, purpose, role, home, alive)
+                    may_fail = purpose is Purpose.ELECT and turn == 0
+                    if not may_fail and (outcome is None or outcome.verdict in _NO_ANSWER):
+                        raise Violation(f"L1: {purpose.value} is stuck, alone with a quorum: {outcome}")
                 number += 1
-                if purpose is Purpose.ELECT and turn == 0:
-                    continue
-                if outcome is None or outcome.verdict in (Verdict.UNKNOWN, Verdict.NO_QUORUM):
-                    raise Violation(f"L1: {purpose.value} is stuck, alone with a quorum: {outcome}")
 
     def _alone(self, number: int, purpose: Purpose, role: str, home: int, alive: list[int]) -> Outcome | None:
         """Let one operation have its way with these voters until it ends."""
@@ -212,7 +221,7 @@ def schedule(
     prepare: Callable[[Storm], Plan | None] = lambda storm: None,
 ) -> Storm:
     """Run one schedule and judge it. Raises Violation; returns it for those who want to look at it."""
-    storm = Storm(seed, shape, disks or MemoryDisks())
+    storm = Storm(seed, shape, disks)
     if transcript:
         storm.witness.transcript = []
     try:

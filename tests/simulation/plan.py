@@ -76,12 +76,17 @@ class Mishap(NamedTuple):
 
 
 class Calm(NamedTuple):
-    """`ranks` orders the voters: the first `size` of those that still have their ledgers are alive."""
+    """`ranks` orders the voters: the first `size` of those that still have their ledgers are alive.
+
+    `faults` and the operations `without` which it goes on are for those who shorten it.
+    """
 
     ranks: tuple[int, ...]
     size: int
     at_home: bool
     first: Purpose
+    faults: tuple[Fault, ...] = ()
+    without: frozenset[int] = frozenset()
 
 
 class Plan(NamedTuple):
@@ -91,7 +96,7 @@ class Plan(NamedTuple):
     errands: tuple[Errand, ...]
     mishaps: tuple[Mishap, ...]
     faults: tuple[Fault, ...]
-    calm: Calm
+    calm: Calm | None
 
 
 def draw(seed: int, shape: str, callers: Callable[[], Sequence[Caller]]) -> Plan:

@@ -181,7 +181,7 @@ class World:
         if crash:
             self.net.arm(node, Point.BEFORE_SAVE)
         now_s = self.net.now_s
-        self.net.deliver(simnet.Parcel(way, parcel.op, 0, source, target, parcel.data, now_s, now_s))
+        self.net.deliver(simnet.Parcel(0, way, parcel.op, 0, source, target, parcel.data, now_s, now_s))
         if crash:
             self.net.restart(node)
 
