@@ -177,18 +177,20 @@ class SimNet:
     def is_up(self, node: str) -> bool:
         return self._places[node].is_up
 
-    def crash(self, node: str) -> None:
+    def crash(self, node: str, how: str = "crashes") -> None:
         """End a voter's process; what arrives until it is started again is lost."""
         place = self._places[node]
         place.is_up, place.point, place.down_since_s = False, None, self.now_s
-        self.observer.happened(node, "crashes")
+        self.observer.happened(node, how)
 
     def restart(self, node: str, ledger: VoterLedger | None = None) -> None:
-        """Start a voter again, on the ledger it had, or on another one: then it is another voter."""
+        """Start a voter again, on the ledger it had, or on this one."""
         place = self._places[node]
-        place.ledger = ledger or place.ledger
-        place.is_up, place.point = True, None
-        self.observer.happened(node, "starts on another ledger" if ledger else "starts again")
+        before = self.ledger(node)
+        ledger = ledger or before
+        is_other = ledger is not before and ledger.me().voter != before.me().voter
+        place.ledger, place.is_up, place.point = ledger, True, None
+        self.observer.happened(node, "starts without its ledger" if is_other else "starts again")
 
     def arm(self, node: str, point: Point | None) -> None:
         """Let the voter's process end while it handles the next message; or not after all, if None."""
@@ -221,7 +223,7 @@ class SimNet:
         heapq.heappush(self._queue, (at_s, self._queued, node, act, of))
 
     def step(self, until_s: float) -> bool:
-        """Let the next thing happen; if nothing is due until then, it becomes `until_s`, and returns False."""
+        """Let the next thing happen. If none is due until then, the time becomes that, and this is False."""
         if not self._queue or self._queue[0][0] > until_s:
             self.now_s = max(self.now_s, until_s)
             return False
@@ -254,9 +256,7 @@ class SimNet:
             if place.ledger is not None:
                 self._post(way, caller, number, caller.home, node, data)
 
-    def _post(
-        self, way: Way, caller: Caller, number: int, source: str, target: str, data: bytes
-    ) -> None:
+    def _post(self, way: Way, caller: Caller, number: int, source: str, target: str, data: bytes) -> None:
         least_s, most_s = self.latency_s
         due_s = self.now_s + least_s + (most_s - least_s) * self.chance.random()
         self._posted += 1
@@ -264,11 +264,11 @@ class SimNet:
 
     def _pass(self, parcel: Parcel, at: int) -> None:
         """Send a parcel through the faults from the one at `at`, and put what is left of it in the queue."""
-        for at in range(at, len(self.faults)):
-            passed = self.faults[at](parcel, self.chance)
+        for number, fault in enumerate(self.faults[at:], at + 1):
+            passed = fault(parcel, self.chance)
             if len(passed) != 1:
                 for each in passed:
-                    self._pass(each, at + 1)
+                    self._pass(each, number)
                 return
             parcel = passed[0]
         self._queued += 1
@@ -289,7 +289,7 @@ class SimNet:
         except (Crash, LedgerError, wire.Garbled):
             reply = None
         if point is not None:
-            self.crash(parcel.target)
+            self.crash(parcel.target, f"dies {point.value}")
             reply = None
         self.observer.arrived(parcel, reply)
         if reply is not None:

@@ -1,12 +1,14 @@
 """What may befall a parcel of `SimNet`: small filters, to be put in a chain.
 
 Each is given one parcel and gives back those that go on in its place. They compose by standing one after
-the other in `net.faults`; `During` bounds one in time, `Only` to one way. Chance is the net's own, so that one seed decides.
+the other in `net.faults`; `During` bounds one in time, `Only` to one way. Chance is the net's own, so that
+one seed decides. Each counts its `hits`; `hits(faults)` sums them up by kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 
 from polity_cli.edges.simnet import Caller, Fault, Parcel, Way
@@ -15,43 +17,60 @@ from polity_cli.edges.simnet import Caller, Fault, Parcel, Way
 class Drop:
     """Loses a parcel with this chance."""
 
+    kind = "loss"
+
     def __init__(self, chance: float) -> None:
+        self.hits = 0
         self._chance = chance
 
     def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
-        return () if chance.random() < self._chance else (parcel,)
+        if chance.random() >= self._chance:
+            return (parcel,)
+        self.hits += 1
+        return ()
 
 
 class Delay:
     """Lets a parcel with this chance take longer, by an exponential time of this mean."""
 
+    kind = "delay"
+
     def __init__(self, chance: float, mean_s: float) -> None:
+        self.hits = 0
         self._chance = chance
         self._mean_s = mean_s
 
     def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         if chance.random() >= self._chance:
             return (parcel,)
+        self.hits += 1
         return (later(parcel, chance.expovariate(1 / self._mean_s)),)
 
 
 class Duplicate:
     """Lets a copy of a parcel arrive too, later by an exponential time of this mean."""
 
+    kind = "copy"
+
     def __init__(self, chance: float, mean_s: float) -> None:
+        self.hits = 0
         self._chance = chance
         self._mean_s = mean_s
 
     def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         if chance.random() >= self._chance:
             return (parcel,)
+        self.hits += 1
         return (parcel, later(parcel, chance.expovariate(1 / self._mean_s)))
 
 
 class Reorder:
     """Holds a parcel back with this chance, until the next one on its way has overtaken it."""
 
+    kind = "overtaking"
+
     def __init__(self, chance: float) -> None:
+        self.hits = 0
         self._chance = chance
         self._held: dict[tuple[str, str], Parcel] = {}
 
@@ -59,6 +78,7 @@ class Reorder:
         way = (parcel.source, parcel.target)
         held = self._held.pop(way, None)
         if held is not None:
+            self.hits += 1
             return (parcel, later(held, parcel.due_s - held.due_s + 0.001))
         if chance.random() < self._chance:
             self._held[way] = parcel
@@ -70,6 +90,8 @@ class Cut:
     """Loses everything from these nodes to those, and the other way round unless `one_way`."""
 
     def __init__(self, these: Collection[str], those: Collection[str], *, one_way: bool = False) -> None:
+        self.hits = 0
+        self.kind = "one-way cut" if one_way else "two-way cut"
         self._these = frozenset(these)
         self._those = frozenset(those)
         self._one_way = one_way
@@ -79,30 +101,43 @@ class Cut:
         is_cut = source in self._these and target in self._those
         if not self._one_way:
             is_cut = is_cut or (source in self._those and target in self._these)
-        return () if is_cut else (parcel,)
+        if not is_cut:
+            return (parcel,)
+        self.hits += 1
+        return ()
 
 
 class Slow:
     """Lets a node take this much longer over each message: its answers come late."""
 
+    kind = "slow node"
+
     def __init__(self, node: str, by_s: float) -> None:
+        self.hits = 0
         self._node = node
         self._by_s = by_s
 
     def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
-        return (later(parcel, self._by_s),) if parcel.source == self._node else (parcel,)
+        if parcel.source != self._node:
+            return (parcel,)
+        self.hits += 1
+        return (later(parcel, self._by_s),)
 
 
 class Stray:
     """Gives an answer with this chance to another of the callers, in place of the one that asked."""
 
+    kind = "stray answer"
+
     def __init__(self, chance: float, callers: Callable[[], Sequence[Caller]]) -> None:
+        self.hits = 0
         self._chance = chance
         self._callers = callers
 
     def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         if parcel.way is not Way.ANSWER or chance.random() >= self._chance:
             return (parcel,)
+        self.hits += 1
         caller = chance.choice(self._callers())
         return (parcel._replace(caller=caller, target=caller.home),)
 
@@ -112,10 +147,10 @@ class Only:
 
     def __init__(self, way: Way, fault: Fault) -> None:
         self._way = way
-        self._fault = fault
+        self.fault = fault
 
     def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
-        return self._fault(parcel, chance) if parcel.way is self._way else (parcel,)
+        return self.fault(parcel, chance) if parcel.way is self._way else (parcel,)
 
 
 class During:
@@ -124,12 +159,23 @@ class During:
     def __init__(self, from_s: float, until_s: float, fault: Fault) -> None:
         self._from_s = from_s
         self._until_s = until_s
-        self._fault = fault
+        self.fault = fault
 
     def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
         if self._from_s <= parcel.sent_s < self._until_s:
-            return self._fault(parcel, chance)
+            return self.fault(parcel, chance)
         return (parcel,)
+
+
+def hits(faults: Iterable[Fault]) -> Counter[str]:
+    """How often faults of each kind have interfered so far; those that do not count are left out."""
+    found: Counter[str] = Counter()
+    for fault in faults:
+        while isinstance(fault, Only | During):
+            fault = fault.fault
+        if getattr(fault, "hits", 0):
+            found[getattr(fault, "kind", type(fault).__name__)] += fault.hits  # type: ignore[attr-defined]
+    return found
 
 
 def later(parcel: Parcel, by_s: float) -> Parcel:

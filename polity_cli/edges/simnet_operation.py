@@ -149,9 +149,7 @@ class SimOperation:
         if self._steps == self._dies_after:
             self.stop()
         elif outcome.chosen is not None:
-            news = m.Announce(
-                self.electorate.polity, self.electorate.epoch, self.order.role, *outcome.chosen
-            )
+            news = m.Announce(self.electorate.polity, self.electorate.epoch, self.order.role, *outcome.chosen)
             self.news = wire.encode(news)
             self.net.broadcast(self, Way.NEWS, len(self.sent), self.news)
 

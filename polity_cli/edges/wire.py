@@ -113,7 +113,7 @@ def _page(value: object) -> bytes:
     return value
 
 
-# The two shapes that most of a message consists of are tested as wholes first, which is twice as fast; whatever
+# The two shapes that most of a message consists of are tested as wholes first, which is twice as fast; what
 # is not as it should be is looked at again, field by field, to say what is wrong.
 
 

@@ -7,14 +7,14 @@ must come to a verdict; and then the judge.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from polity_cli import booth
-
 from polity_cli.core.candidacy import Order, Outcome, Pace, Purpose, Verdict
 from polity_cli.edges.memory_ledger import MemoryLedger
-from polity_cli.edges.simnet import Fault, Point, Seeded, SimNet
+from polity_cli.edges.simnet import Point, Seeded, SimNet
+from polity_cli.edges.simnet_faults import hits
 from polity_cli.edges.simnet_operation import SimOperation
 from tests.simulation.judge import Entry, Violation, Watch
 from tests.simulation.plan import Calm, Errand, Mishap, Plan, What, draw
@@ -37,7 +37,7 @@ _NO_ANSWER = (Verdict.UNKNOWN, Verdict.NO_QUORUM)
 
 
 class Disks(Protocol):
-    """Where ledgers come from: a new one for a voter, and the same one as the voter's next process opens it."""
+    """Where ledgers come from: a new one for a voter, and `again` as its next process opens it."""
 
     def new(self, voter: bytes) -> VoterLedger: ...
     def again(self, ledger: VoterLedger) -> VoterLedger: ...
@@ -68,6 +68,7 @@ class Storm:
         self._disks = disks or MemoryDisks()
         self._strangers: set[int] = set()
         self.turns: list[int] = []
+        self.befell: Counter[str] = Counter()
         for i in range(self.shape.n):
             self.net.add(f"n{i}", self._ledger(voter_id(i)))
         self.net.add(f"n{self.shape.n}")
@@ -96,6 +97,7 @@ class Storm:
         for mishap in plan.mishaps:
             self.net.call_at(mishap.at_s, self._befall, mishap)
         self.net.run(STORM_S)
+        self.befell = hits(plan.faults) + self.witness.befell
         if plan.calm is not None:
             self._calm(plan.calm)
         self.witness.judge()
@@ -218,20 +220,16 @@ def schedule(
     *,
     transcript: bool = False,
     disks: Disks | None = None,
-    prepare: Callable[[Storm], Plan | None] = lambda storm: None,
 ) -> Storm:
     """Run one schedule and judge it. Raises Violation; returns it for those who want to look at it."""
     storm = Storm(seed, shape, disks)
     if transcript:
         storm.witness.transcript = []
     try:
-        storm.run(prepare(storm))
+        storm.run()
     except Violation as violation:
         violation.add_note(f"replay: python -m tests.simulation {seed} {shape}")
         if storm.transcript is not None:
             violation.add_note("\n".join(storm.transcript))
         raise
     return storm
-
-
-__all__ = ["Disks", "Fault", "MemoryDisks", "Storm", "schedule"]

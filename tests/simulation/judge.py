@@ -129,7 +129,9 @@ def _must_carry_on(ballot: Ballot, chosen: Tenure, above: Ballot, accepted: Tenu
     """Whoever proposes above a chosen ballot met its tenure in every quorum: the same, or one after it."""
     if ballot < above and accepted != chosen and accepted.term <= chosen.term:
         what = "S2: the term falls:" if accepted.term < chosen.term else "S1:"
-        raise Violation(f"{what} {chosen!r} is chosen at {ballot}, {accepted!r} accepted above it, at {above}")
+        raise Violation(
+            f"{what} {chosen!r} is chosen at {ballot}, {accepted!r} accepted above it, at {above}"
+        )
 
 
 def _name_of(voter: Hashable) -> str:

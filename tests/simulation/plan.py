@@ -1,6 +1,6 @@
 """What a random schedule consists of: decisions, all drawn from its seed before anything happens.
 
-    errands   operations: who wants what, when, with which hint, clock and patience, and after which step it dies
+    errands   operations: who wants what and when, with which hint, clock and patience, when it dies
     mishaps   what befalls nodes: crashes at either point or in between, restarts with and without the
               ledger, pauses
     faults    the chain of filters in front of the network
@@ -37,7 +37,7 @@ SPAN_S = 2.5
 
 
 class Errand(NamedTuple):
-    """One operation. `hint` is the voter whose register it is told of; `alive` are voters it believes alive."""
+    """One operation. `hint` is the voter of whose register it is told, `alive` what it believes."""
 
     number: int
     at_s: float

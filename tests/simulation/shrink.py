@@ -1,10 +1,10 @@
 """From a schedule that breaks a promise to a short one that breaks the same promise.
 
-The schedule is run once more with a record of what befell each parcel. From then on its decisions are a list:
-every operation, every mishap, every single delivery, those of the calm too. Whatever can be left out while the
-promise stays broken is left out: whole operations first, then ever smaller pieces of the rest (the ddmin of
-Zeller and Hildebrandt, 2002). A parcel that is not on the list any more is lost, so that what remains in the
-end is what matters.
+The schedule is run once more with a record of what befell each parcel. From then on its decisions are a
+list: every operation, every mishap, every single delivery, those of the calm too. Whatever can be left out
+while the promise stays broken is left out: whole operations first, then ever smaller pieces of the rest (the
+ddmin of Zeller and Hildebrandt, 2002). A parcel that is not on the list any more is lost, so that what
+remains in the end is what matters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from random import Random
 from typing import NamedTuple
 
 from polity_cli.edges.simnet import Caller, Fault, Parcel, Way
-from tests.simulation.chaos import Disks, Storm, schedule
+from tests.simulation.chaos import Disks, Storm
 from tests.simulation.judge import Violation
 from tests.simulation.plan import Errand, Mishap, Plan
 
@@ -51,7 +51,7 @@ Decision = Errand | Mishap | Delivery | Turn
 
 
 class Shortened(NamedTuple):
-    """What is left of a schedule: the promise that it breaks, its conversation, how many decisions of how many."""
+    """What is left of a schedule: `kept` of `of` decisions, the promise broken, the conversation."""
 
     violation: str
     transcript: list[str]
@@ -95,11 +95,7 @@ class _Recorder:
     def _pass(self, parcel: Parcel, at: int, chance: Random) -> list[Parcel]:
         if at == len(self.faults):
             return [parcel]
-        return [
-            last
-            for each in self.faults[at](parcel, chance)
-            for last in self._pass(each, at + 1, chance)
-        ]
+        return [last for each in self.faults[at](parcel, chance) for last in self._pass(each, at + 1, chance)]
 
 
 class _Calmed:
@@ -182,7 +178,9 @@ class _Shortener:
         self._turns = frozenset(storm.turns)
         return [*plan.errands, *plan.mishaps, *recorder.deliveries, *map(Turn, storm.turns)]
 
-    def _perform(self, decisions: Sequence[Decision], *, transcript: bool = False) -> tuple[Storm, Exception | None]:
+    def _perform(
+        self, decisions: Sequence[Decision], *, transcript: bool = False
+    ) -> tuple[Storm, Exception | None]:
         storm = Storm(self._seed, self._shape, self._disks())
         if transcript:
             storm.witness.transcript = []
@@ -241,12 +239,6 @@ def _run(storm: Storm, plan: Plan) -> Exception | None:
 
 
 def _kind(error: Exception) -> str:
-    return f"{type(error).__name__} {str(error)[:3]}" if isinstance(error, Violation) else type(error).__name__
-
-
-def explain(seed: int, shape: str) -> str:
-    """What a person wants to know of a schedule that fails: how to replay it, and its short form."""
-    return f"replay: python -m tests.simulation {seed} {shape}\n{shorten(seed, shape)}"
-
-
-__all__ = ["explain", "schedule", "shorten"]
+    return (
+        f"{type(error).__name__} {str(error)[:3]}" if isinstance(error, Violation) else type(error).__name__
+    )

@@ -28,6 +28,7 @@ class Witness(Observer):
         self.ops: list[SimOperation] = []
         self.watches: dict[str, Watch] = {}
         self.befell: Counter[str] = Counter()
+        self.messages = 0
         self.transcript: list[str] | None = None
         self.tells_hearing = False
         self.clock: Callable[[], str] = str
@@ -54,6 +55,7 @@ class Witness(Observer):
     # What the simulator tells.
 
     def arrived(self, parcel: Parcel, reply: bytes | None) -> None:
+        self.messages += 1
         if isinstance(parcel.caller, SimOperation):
             self.look(parcel.target, parcel.caller.order.role)
         if reply is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -91,6 +92,7 @@ def voter_id(number: int) -> bytes:
     return b"voter%03d" % number
 
 
+@cache
 def electorate_of(shape: Shape) -> Electorate:
     """Voters on the nodes n0, n1, ..."""
     return founding_record(POLITY, [Enrolled(voter_id(i), f"n{i}") for i in range(shape.n)], shape.rule)
