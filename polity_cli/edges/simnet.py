@@ -228,7 +228,8 @@ class SimNet:
             self.now_s = max(self.now_s, until_s)
             return False
         at_s, _, node, act, of = heapq.heappop(self._queue)
-        self.now_s = max(self.now_s, at_s)
+        if at_s > self.now_s:
+            self.now_s = at_s
         self.tick += 1
         place = self._places.get(node)
         if place is not None and place.is_paused:
@@ -237,10 +238,14 @@ class SimNet:
             act(of)
         return True
 
-    def run(self, until_s: float, *, done: Callable[[], bool] = lambda: False) -> None:
+    def run(self, until_s: float, *, done: Callable[[], bool] | None = None) -> None:
         """Let everything happen until then; or until `done` says so, which is asked before each step."""
-        while not done() and self.step(until_s):
-            pass
+        if done is None:
+            while self.step(until_s):
+                pass
+        else:
+            while not done() and self.step(until_s):
+                pass
 
     def clear(self) -> None:
         """Lose everything under way, and forget all that was to happen."""
@@ -264,11 +269,13 @@ class SimNet:
 
     def _pass(self, parcel: Parcel, at: int) -> None:
         """Send a parcel through the faults from the one at `at`, and put what is left of it in the queue."""
-        for number, fault in enumerate(self.faults[at:], at + 1):
-            passed = fault(parcel, self.chance)
+        faults, chance = self.faults, self.chance
+        while at < len(faults):
+            passed = faults[at](parcel, chance)
+            at += 1
             if len(passed) != 1:
                 for each in passed:
-                    self._pass(each, number)
+                    self._pass(each, at)
                 return
             parcel = passed[0]
         self._queued += 1

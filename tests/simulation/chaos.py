@@ -181,9 +181,7 @@ class Storm:
         home = alive[0] if calm.at_home else self.shape.n
         first = calm.first
         number = FIRST_IN_CALM
-        purposes = [Purpose.QUERY] if first is Purpose.QUERY else [first, Purpose.QUERY]
-        if first is Purpose.ELECT:
-            purposes.insert(0, first)
+        purposes = [first, first] if first is Purpose.ELECT else [first]
         for role in self.witness.roles() or [ROLE]:
             for turn, purpose in enumerate(purposes if role == ROLE else [Purpose.QUERY]):
                 self.turns.append(number)

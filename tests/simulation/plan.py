@@ -104,7 +104,7 @@ def draw(seed: int, shape: str, callers: Callable[[], Sequence[Caller]]) -> Plan
     rng = Random(seed)
     n, q = SHAPES[shape].n, SHAPES[shape].q
     roles = (ROLE,) if rng.random() < 0.8 else (ROLE, "backup", "cache warmer")[: rng.randrange(2, 4)]
-    size = rng.randrange(2, 6) + len(roles) - 1
+    size = rng.choice((2, 3, 3, 4, 5)) + len(roles) - 1
     errands = _errands(rng, n, size, roles)
     mishaps = _mishaps(rng, n, n - q)
     faults = _faults(rng, n, callers)
@@ -125,7 +125,7 @@ def _errands(rng: Random, n: int, size: int, roles: tuple[str, ...]) -> tuple[Er
     stale = some((0.0, 0.0, 0.5))
     death = some((0.0, 0.0, 0.15, 0.4))
     looks = some((1, 1, 3))
-    haste = some((1.0, 1.0, 4.0, 10.0))
+    haste = some((1.0, 1.0, 1.0, 3.0))
     patience_s = some((1.0, 2.0, 5.0))
     begins = sorted(span_s * rng.random() for _ in range(size))
     errands = []
@@ -149,7 +149,7 @@ def _errands(rng: Random, n: int, size: int, roles: tuple[str, ...]) -> tuple[Er
                 holder=holder,
                 term=term,
                 hint=rng.randrange(n) if chance() < stale else None,
-                alive=tuple(rng.sample(range(n), rng.randrange(n + 1))) if chance() < 0.1 else None,
+                alive=tuple(rng.sample(range(n), rng.randrange(n + 1))) if chance() < 0.05 else None,
                 at_least=rng.randrange(n + 1) if chance() < 0.1 else 0,
                 pace=Pace(looks=looks, asks=rng.randrange(1, 4)),
                 rate=1.0 if chance() < 0.5 else haste,
@@ -185,15 +185,15 @@ def _faults(rng: Random, n: int, callers: Callable[[], Sequence[Caller]]) -> tup
     some = rng.choice
     nodes = [f"n{i}" for i in range(n + 1)]
     faults: list[Fault] = []
-    ask_loss, answer_loss = some((0.0, 0.1, 0.3, 0.5)), some((0.0, 0.0, 0.2, 0.5))
+    ask_loss, answer_loss = some((0.0, 0.1, 0.25, 0.4)), some((0.0, 0.0, 0.1, 0.3))
     if ask_loss:
         faults.append(Only(Way.ASK, Drop(ask_loss)))
     if answer_loss:
         faults.append(Only(Way.ANSWER, Drop(answer_loss)))
-    faults.append(Only(Way.NEWS, Drop(some((0.2, 0.6, 1.0)))))
+    faults.append(Only(Way.NEWS, Drop(some((0.1, 0.3, 0.8)))))
     if slowness := some((0.0, 0.3, 0.8)):
         faults.append(Delay(slowness, some((0.05, 0.3, 0.8))))
-    if double := some((0.0, 0.1, 0.3)):
+    if double := some((0.0, 0.05, 0.15)):
         faults.append(Duplicate(double, some((0.3, 1.5))))
     if lateness := some((0.0, 0.05, 0.2)):
         faults.append(Only(Way.ASK, Delay(lateness, 2.0)))

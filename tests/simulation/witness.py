@@ -58,7 +58,7 @@ class Witness(Observer):
         self.messages += 1
         if isinstance(parcel.caller, SimOperation):
             self.look(parcel.target, parcel.caller.order.role)
-        if reply is not None:
+        if reply is not None and self.transcript is not None:
             self.say(lambda: f"    {parcel.target}: {_in_words(parcel.data, reply)}")
 
     def happened(self, node: str, what: str) -> None:
@@ -66,12 +66,13 @@ class Witness(Observer):
         self.say(lambda: f"{node}: {what}")
 
     def heard(self, caller: Caller, node: str, reply: m.Reply) -> None:
-        if isinstance(reply, m.State) and isinstance(caller, SimOperation) and reply.voter in self._enrolled:
-            # The role of a stray answer is that of whoever it was meant for.
-            if reply.attempt == caller.state.attempt:
-                self.watch(caller.order.role).said(self._enrolled[reply.voter], reply)
-            if self.tells_hearing:
-                self.say(lambda: f"{caller.name}: hears {node}")
+        if not isinstance(reply, m.State) or not isinstance(caller, SimOperation):
+            return
+        # The role of a stray answer is that of whoever it was meant for.
+        if reply.attempt == caller.state.attempt and reply.voter in self._enrolled:
+            self.watch(caller.order.role).said(self._enrolled[reply.voter], reply)
+        if self.tells_hearing:
+            self.say(lambda: f"{caller.name}: hears {node}")
 
     # What the operations tell.
 
