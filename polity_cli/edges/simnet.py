@@ -129,13 +129,17 @@ class Observer:
 class _Place:
     """A node: up or down, paused or not, with what waits for it meanwhile."""
 
-    def __init__(self, ledger: VoterLedger | None) -> None:
-        self.ledger = ledger
-        self.is_up = ledger is not None
+    def __init__(self) -> None:
+        self.ledger: VoterLedger | None = None
+        self.voter = b""
+        self.is_up = False
         self.down_since_s = 0.0
         self.is_paused = False
         self.point: Point | None = None
         self.waiting: list[tuple[Callable[[Any], None], Any]] = []
+
+    def open(self, ledger: VoterLedger) -> None:
+        self.ledger, self.voter, self.is_up, self.point = ledger, ledger.me().voter, True, None
 
 
 class SimNet:
@@ -166,7 +170,9 @@ class SimNet:
 
     def add(self, node: str, ledger: VoterLedger | None = None) -> None:
         """A node, with a voter if it has a ledger."""
-        self._places[node] = _Place(ledger)
+        self._places[node] = place = _Place()
+        if ledger is not None:
+            place.open(ledger)
 
     def ledger(self, node: str) -> VoterLedger:
         """The ledger of a node's voter, also while that is down."""
@@ -186,11 +192,9 @@ class SimNet:
     def restart(self, node: str, ledger: VoterLedger | None = None) -> None:
         """Start a voter again, on the ledger it had, or on this one."""
         place = self._places[node]
-        before = self.ledger(node)
-        ledger = ledger or before
-        is_other = ledger is not before and ledger.me().voter != before.me().voter
-        place.ledger, place.is_up, place.point = ledger, True, None
-        self.observer.happened(node, "starts without its ledger" if is_other else "starts again")
+        before = place.voter
+        place.open(ledger or self.ledger(node))
+        self.observer.happened(node, "starts again" if place.voter == before else "starts without its ledger")
 
     def arm(self, node: str, point: Point | None) -> None:
         """Let the voter's process end while it handles the next message; or not after all, if None."""

@@ -70,7 +70,10 @@ class Storm:
         self.turns: list[int] = []
         self.befell: Counter[str] = Counter()
         for i in range(self.shape.n):
-            self.net.add(f"n{i}", self._ledger(voter_id(i)))
+            ledger = self._disks.new(voter_id(i))
+            if i != self.plan.unaware:
+                enter(ledger, self.electorate)
+            self.net.add(f"n{i}", ledger)
         self.net.add(f"n{self.shape.n}")
 
     @property
@@ -101,11 +104,6 @@ class Storm:
         if plan.calm is not None:
             self._calm(plan.calm)
         self.witness.judge()
-
-    def _ledger(self, voter: bytes) -> VoterLedger:
-        ledger = self._disks.new(voter)
-        enter(ledger, self.electorate)
-        return ledger
 
     def _set_out(self, errand: Errand) -> None:
         hint = errand.home if errand.hint is None else errand.hint
@@ -150,12 +148,15 @@ class Storm:
                 self.witness.look_at_all(node)
             case What.LOSE_LEDGER if not net.is_up(node) and mishap.node not in self._strangers:
                 self._strangers.add(mishap.node)
-                net.restart(node, self._ledger(stranger_id(mishap.node)))
+                net.restart(node, self._disks.new(stranger_id(mishap.node)))
+                enter(net.ledger(node), self.electorate)
                 self.witness.look_at_all(node)
             case What.PAUSE:
                 net.pause(node)
             case What.RESUME:
                 net.resume(node)
+            case What.ENTER:
+                enter(net.ledger(node), self.electorate)
 
     def _calm(self, calm: Calm) -> None:
         """With a quorum alive and nobody else about, whoever asks must get an answer, and the right one.
@@ -173,6 +174,7 @@ class Storm:
             node = f"n{i}"
             self.net.resume(node)
             self.net.arm(node, None)
+            enter(self.net.ledger(node), self.electorate)
             if i not in alive:
                 self.net.crash(node)
             elif not self.net.is_up(node):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SqliteDisks:
-    """One file per voter in a folder. A voter's next process closes nothing and opens the file anew."""
+    """One file per voter in a folder. When a voter's process ends, its connection ends with it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -30,6 +30,7 @@ class SqliteDisks:
 
     def again(self, ledger: VoterLedger) -> VoterLedger:
         assert isinstance(ledger, Ledger)
+        ledger.close()
         return self._ledger(Path(ledger.path))
 
     def close(self) -> None:

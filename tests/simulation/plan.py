@@ -32,6 +32,8 @@ from polity_cli.edges.simnet_faults import (
 )
 from tests.simulation.world import ROLE, SHAPES
 
+ROLES = (ROLE, "cache", "cache warmer")
+
 SPAN_S = 2.5
 """The time in which operations begin."""
 
@@ -67,6 +69,7 @@ class What(Enum):
     LOSE_LEDGER = "loses its ledger"
     PAUSE = "is paused"
     RESUME = "goes on"
+    ENTER = "enters the record"
 
 
 class Mishap(NamedTuple):
@@ -90,9 +93,12 @@ class Calm(NamedTuple):
 
 
 class Plan(NamedTuple):
+    """`unaware` is a voter that has not heard yet that the polity is founded, and refuses to take part."""
+
     seed: int
     shape: str
     roles: tuple[str, ...]
+    unaware: int | None
     errands: tuple[Errand, ...]
     mishaps: tuple[Mishap, ...]
     faults: tuple[Fault, ...]
@@ -103,7 +109,7 @@ def draw(seed: int, shape: str, callers: Callable[[], Sequence[Caller]]) -> Plan
     """The plan of this seed; `callers` gives the operations that answers may go astray to."""
     rng = Random(seed)
     n, q = SHAPES[shape].n, SHAPES[shape].q
-    roles = (ROLE,) if rng.random() < 0.8 else (ROLE, "backup", "cache warmer")[: rng.randrange(2, 4)]
+    roles = (ROLE,) if rng.random() < 0.8 else ROLES[: rng.randrange(2, 4)]
     size = rng.choice((2, 3, 3, 4, 5)) + len(roles) - 1
     errands = _errands(rng, n, size, roles)
     mishaps = _mishaps(rng, n, n - q)
@@ -114,7 +120,10 @@ def draw(seed: int, shape: str, callers: Callable[[], Sequence[Caller]]) -> Plan
         rng.random() < 0.8,
         rng.choice((Purpose.QUERY, Purpose.ELECT, Purpose.RECALL)),
     )
-    return Plan(seed, shape, roles, errands, mishaps, faults, calm)
+    unaware = rng.randrange(n) if rng.random() < 0.1 else None
+    if unaware is not None:
+        mishaps = (*mishaps, Mishap(SPAN_S * rng.random(), unaware, What.ENTER))
+    return Plan(seed, shape, roles, unaware, errands, mishaps, faults, calm)
 
 
 def _errands(rng: Random, n: int, size: int, roles: tuple[str, ...]) -> tuple[Errand, ...]:
@@ -164,7 +173,7 @@ def _mishaps(rng: Random, n: int, spare: int) -> tuple[Mishap, ...]:
     mishaps = []
     crashes = rng.choice((0, 0, 1, 3))
     pauses = rng.choice((0, 0, 0, 1, 2))
-    losses = spare if rng.random() < 0.15 else 0
+    losses = spare if rng.random() < 0.35 else 0
     for _ in range(crashes):
         at_s, node = 1.5 * SPAN_S * rng.random(), rng.randrange(n)
         how = rng.choice((What.DIE_BEFORE_SAVE, What.DIE_BEFORE_REPLY, What.CRASH))

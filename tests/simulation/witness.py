@@ -58,6 +58,8 @@ class Witness(Observer):
         self.messages += 1
         if isinstance(parcel.caller, SimOperation):
             self.look(parcel.target, parcel.caller.order.role)
+        else:
+            self.look_at_all(parcel.target)
         if reply is not None and self.transcript is not None:
             self.say(lambda: f"    {parcel.target}: {_in_words(parcel.data, reply)}")
 
@@ -66,6 +68,8 @@ class Witness(Observer):
         self.say(lambda: f"{node}: {what}")
 
     def heard(self, caller: Caller, node: str, reply: m.Reply) -> None:
+        if isinstance(reply, m.Refusal):
+            self.befell["refusal"] += 1
         if not isinstance(reply, m.State) or not isinstance(caller, SimOperation):
             return
         # The role of a stray answer is that of whoever it was meant for.
@@ -137,8 +141,8 @@ _WANTS = {Purpose.ELECT: "be elected", Purpose.RECALL: "recall", Purpose.QUERY: 
 
 def _in_words(query: bytes, answer: bytes) -> str:
     message, reply = wire.decode_message(query), wire.decode_reply(answer)
-    assert isinstance(message, m.Read | m.Prepare | m.Accept | m.Stand)
-    word = tally.vote_of(message, reply) if isinstance(reply, m.State) else ""
+    about_role = isinstance(message, m.Read | m.Prepare | m.Accept | m.Stand) and isinstance(reply, m.State)
+    word = tally.vote_of(message, reply) if about_role else ""  # type: ignore[arg-type]
     return f"{word + ': ' if word else ''}{m.describe(reply)}"
 
 

@@ -100,6 +100,8 @@ def electorate_of(shape: Shape) -> Electorate:
 
 def enter(ledger: VoterLedger, electorate: Electorate) -> None:
     """Let a voter have entered the electorate's record."""
+    if ledger.me().polity == POLITY:
+        return
     with ledger.transaction(ELECTORATE) as turn:
         turn.enter(turn.me._replace(polity=POLITY, epoch=electorate.epoch, digest=b"d" * 16))
 
