@@ -15,17 +15,21 @@ from polity_cli.core.electorate import Electorate
 from polity_cli.core.founding import Verdict as FoundingVerdict
 from polity_cli.core.quorum import SimpleMajority
 from polity_cli.edges.memory_ledger import MemoryLedger
-from polity_cli.edges.simnet import DETECTION_S, Fault, Observer, Parcel, Point, Seeded, SimNet, Way
+from polity_cli.edges.simnet import DETECTION_S, Observer, Seeded, SimNet
+from polity_cli.edges.simnet_crash import Point
 from polity_cli.edges.simnet_faults import (
     Cut,
     Delay,
     Drop,
     Duplicate,
     During,
+    Fault,
     Only,
+    Parcel,
     Reorder,
     Slow,
     Stray,
+    Way,
     hits,
 )
 from polity_cli.edges.simnet_operation import SimOperation

@@ -23,78 +23,25 @@ and gives back those that go on, none, changed or several. What may go wrong wit
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterable
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from polity_cli.core.ballot import ID_BYTES
-from polity_cli.core.record import Record
 from polity_cli.edges import wire
 from polity_cli.edges.network import Heard, Node
+from polity_cli.edges.simnet_crash import Crash, CrashingLedger, Point
+from polity_cli.edges.simnet_faults import Caller, Fault, Only, Parcel, Way
 from polity_cli.errors import LedgerError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from polity_cli.booth import Turn, VoterLedger
-    from polity_cli.core.messages import Announce, Query, Register, Reply
-    from polity_cli.core.voter import Self
+    from polity_cli.booth import VoterLedger
+    from polity_cli.core.messages import Announce, Query, Reply
 
     Answer = Callable[[VoterLedger, bytes], bytes | None]
 
-
-class Caller(Protocol):
-    """Whoever asks: `home` is the node it runs on, `receive` is given what comes back."""
-
-    name: str
-    home: str
-
-    def receive(self, parcel: Parcel) -> None: ...
-
-
-class Fault(Protocol):
-    """A filter: the parcels that go on in place of this one."""
-
-    def __call__(self, parcel: Parcel, chance: Random, /) -> Sequence[Parcel]: ...
-
-
 DETECTION_S = 5.0
 """How long a voter's node is down before the failure detector says so; Serf takes 5 to 6.5 s."""
-
-
-class Way(Enum):
-    ASK = "ask"
-    ANSWER = "answer"
-    NEWS = "news"
-
-
-class Parcel(Record):
-    """Bytes under way between two nodes. `number` counts the messages of the caller that asked, from 0.
-
-    `serial` counts the parcels of the net; copies of one have the same.
-    """
-
-    serial: int
-    way: Way
-    caller: Caller
-    number: int
-    source: str
-    target: str
-    data: bytes
-    sent_s: float
-    due_s: float
-
-
-class Point(Enum):
-    """Where in the handling of a message a voter's process ends."""
-
-    BEFORE_SAVE = "between receiving and saving"
-    BEFORE_REPLY = "between saving and replying"
-
-
-class Crash(Exception):
-    """The voter's process ended in the middle of a transaction."""
 
 
 class Seeded:
@@ -156,7 +103,7 @@ class SimNet:
     ) -> None:
         self.now_s = 0.0
         self.tick = 0
-        self.faults = list(faults)
+        self.faults = tuple(faults)
         self.latency_s = latency_s
         self.chance = Random(seed)
         self.observer = observer or Observer()
@@ -165,6 +112,24 @@ class SimNet:
         self._queue: list[tuple[float, int, str, Callable[[Any], None], Any]] = []
         self._queued = 0
         self._posted = 0
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The chain of filters in front of everything that is sent; may be replaced at any time."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Iterable[Fault]) -> None:
+        self._faults = tuple(faults)
+        # A fault for one way only is not asked about the others: most of the time goes into such questions.
+        self._chains = {
+            way: [
+                fault.fault if isinstance(fault, Only) else fault
+                for fault in self._faults
+                if not isinstance(fault, Only) or fault.way is way
+            ]
+            for way in Way
+        }
 
     # Nodes.
 
@@ -269,17 +234,17 @@ class SimNet:
         least_s, most_s = self.latency_s
         due_s = self.now_s + least_s + (most_s - least_s) * self.chance.random()
         self._posted += 1
-        self._pass(Parcel(self._posted, way, caller, number, source, target, data, self.now_s, due_s), 0)
+        parcel = Parcel(self._posted, way, caller, number, source, target, data, self.now_s, due_s)
+        self._pass(parcel, self._chains[way], 0)
 
-    def _pass(self, parcel: Parcel, at: int) -> None:
+    def _pass(self, parcel: Parcel, chain: list[Fault], at: int) -> None:
         """Send a parcel through the faults from the one at `at`, and put what is left of it in the queue."""
-        faults, chance = self.faults, self.chance
-        while at < len(faults):
-            passed = faults[at](parcel, chance)
+        while at < len(chain):
+            passed = chain[at](parcel, self.chance)
             at += 1
             if len(passed) != 1:
                 for each in passed:
-                    self._pass(each, at)
+                    self._pass(each, chain, at)
                 return
             parcel = passed[0]
         self._queued += 1
@@ -288,13 +253,14 @@ class SimNet:
     def deliver(self, parcel: Parcel) -> None:
         """Bring a parcel to where it goes, now; an answer that is made goes on its way."""
         if parcel.way is Way.ANSWER:
-            parcel.caller.receive(parcel)
+            if parcel.caller.is_active:
+                parcel.caller.receive(parcel)
             return
         place = self._places[parcel.target]
         if not place.is_up or place.ledger is None:
             return
         point = place.point
-        ledger = _Crashing(place.ledger) if point is Point.BEFORE_SAVE else place.ledger
+        ledger = CrashingLedger(place.ledger) if point is Point.BEFORE_SAVE else place.ledger
         try:
             reply = self._answer(ledger, parcel.data)
         except (Crash, LedgerError, wire.Garbled):
@@ -303,7 +269,7 @@ class SimNet:
             self.crash(parcel.target, f"dies {point.value}")
             reply = None
         self.observer.arrived(parcel, reply)
-        if reply is not None:
+        if reply is not None and parcel.caller.is_active:
             self._post(Way.ANSWER, parcel.caller, parcel.number, parcel.target, parcel.caller.home, reply)
 
     # The failure detector, and the port.
@@ -326,6 +292,8 @@ class SimNet:
 
 class SimPort:
     """The port of one operation at a time; implements `Network`. Who listens moves the time on."""
+
+    is_active = True
 
     def __init__(self, net: SimNet, home: str) -> None:
         self.name = f"port of {home}"
@@ -360,62 +328,3 @@ class SimPort:
 
     def members(self) -> tuple[Node, ...]:
         return self._net.members()
-
-
-class _Crashing:
-    """A ledger whose process ends just before a transaction is saved."""
-
-    def __init__(self, ledger: VoterLedger) -> None:
-        self._ledger = ledger
-
-    def me(self) -> Self:
-        return self._ledger.me()
-
-    def view(self, role: str) -> tuple[Self, Register]:
-        return self._ledger.view(role)
-
-    def roles(self, after: str = "", limit: int = 1000) -> list[str]:
-        return self._ledger.roles(after, limit)
-
-    def record(self, digest: bytes) -> bytes | None:
-        return self._ledger.record(digest)
-
-    def transaction(self, role: str) -> _CrashingTurn:
-        return _CrashingTurn(self._ledger.transaction(role))
-
-
-class _CrashingTurn:
-    """A transaction that is rolled back in place of being saved."""
-
-    def __init__(self, turn: Turn) -> None:
-        self._turn = turn
-
-    def __enter__(self) -> _CrashingTurn:
-        self._turn.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._turn.__exit__(kind, error, trace)
-
-    @property
-    def me(self) -> Self:
-        return self._turn.me
-
-    @property
-    def register(self) -> Register:
-        return self._turn.register
-
-    @property
-    def held(self) -> frozenset[bytes]:
-        return self._turn.held
-
-    def save(self, register: Register) -> None:
-        raise Crash
-
-    def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool:
-        raise Crash
-
-    def enter(self, me: Self) -> None:
-        raise Crash

@@ -1,4 +1,4 @@
-"""What may befall a parcel of `SimNet`: small filters, to be put in a chain.
+"""Parcels of `SimNet`, and what may befall them: small filters, to be put in a chain.
 
 Each is given one parcel and gives back those that go on in its place. They compose by standing one after
 the other in `net.faults`; `During` bounds one in time, `Only` to one way. Chance is the net's own, so that
@@ -9,9 +9,52 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from enum import Enum
 from random import Random
+from typing import Protocol
 
-from polity_cli.edges.simnet import Caller, Fault, Parcel, Way
+from polity_cli.core.record import Record
+
+
+class Way(Enum):
+    ASK = "ask"
+    ANSWER = "answer"
+    NEWS = "news"
+
+
+class Parcel(Record):
+    """Bytes under way between two nodes. `number` counts the messages of the caller that asked, from 0.
+
+    `serial` counts the parcels of the net; copies of one have the same.
+    """
+
+    serial: int
+    way: Way
+    caller: Caller
+    number: int
+    source: str
+    target: str
+    data: bytes
+    sent_s: float
+    due_s: float
+
+
+class Caller(Protocol):
+    """Whoever asks: `home` is the node it runs on, `receive` is given what comes back while it is active."""
+
+    name: str
+    home: str
+
+    @property
+    def is_active(self) -> bool: ...
+
+    def receive(self, parcel: Parcel) -> None: ...
+
+
+class Fault(Protocol):
+    """A filter: the parcels that go on in place of this one."""
+
+    def __call__(self, parcel: Parcel, chance: Random, /) -> Sequence[Parcel]: ...
 
 
 class Drop:
@@ -146,11 +189,11 @@ class Only:
     """A fault for what goes this way only: questions, answers or announcements."""
 
     def __init__(self, way: Way, fault: Fault) -> None:
-        self._way = way
+        self.way = way
         self.fault = fault
 
-    def __call__(self, parcel: Parcel, chance: Random) -> Sequence[Parcel]:
-        return self.fault(parcel, chance) if parcel.way is self._way else (parcel,)
+    def __call__(self, parcel: Parcel, chance: Random, /) -> Sequence[Parcel]:
+        return self.fault(parcel, chance) if parcel.way is self.way else (parcel,)
 
 
 class During:

@@ -11,7 +11,8 @@ from polity_cli.core import candidacy
 from polity_cli.core import messages as m
 from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace
 from polity_cli.edges import wire
-from polity_cli.edges.simnet import Parcel, SimNet, Way
+from polity_cli.edges.simnet import SimNet
+from polity_cli.edges.simnet_faults import Parcel, Way
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,8 +100,6 @@ class SimOperation:
 
     def receive(self, parcel: Parcel) -> None:
         """An answer has come. Only a voter that answers from its own node is heard."""
-        if not self.is_active:
-            return
         reply = wire.decode_reply(parcel.data)
         self.net.observer.heard(self, parcel.source, reply)
         if isinstance(reply, m.State) and self.electorate.node_of(reply.voter) == parcel.source:

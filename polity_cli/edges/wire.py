@@ -74,11 +74,15 @@ def _array(value: object, *sizes: int) -> list[object]:
 
 
 def _id(value: object) -> bytes:
-    return _bytes(value, ID_BYTES)
+    if type(value) is bytes and len(value) == ID_BYTES:
+        return value
+    raise Garbled(f"{ID_BYTES} bytes were expected")
 
 
 def _id_or_none(value: object) -> bytes:
-    return _bytes(value, 0, ID_BYTES)
+    if type(value) is bytes and len(value) in _ID_SIZES:
+        return value
+    raise Garbled(f"0 or {ID_BYTES} bytes were expected")
 
 
 def _digest(value: object) -> bytes:

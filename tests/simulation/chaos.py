@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from polity_cli import booth
 from polity_cli.core.candidacy import Order, Outcome, Pace, Purpose, Verdict
 from polity_cli.edges.memory_ledger import MemoryLedger
-from polity_cli.edges.simnet import Point, Seeded, SimNet
+from polity_cli.edges.simnet import Seeded, SimNet
+from polity_cli.edges.simnet_crash import Point
 from polity_cli.edges.simnet_faults import hits
 from polity_cli.edges.simnet_operation import SimOperation
 from tests.simulation.judge import Entry, Violation, Watch
@@ -94,7 +95,7 @@ class Storm:
     def run(self, plan: Plan | None = None) -> None:
         """Carry out the plan, or another one. Raises Violation."""
         self.plan = plan = plan or self.plan
-        self.net.faults = list(plan.faults)
+        self.net.faults = plan.faults
         for errand in plan.errands:
             self.net.call_at(errand.at_s, self._set_out, errand, node=f"n{errand.home}")
         for mishap in plan.mishaps:
@@ -167,7 +168,7 @@ class Storm:
             if op.is_active:
                 op.stop()
         self.net.clear()
-        self.net.faults = list(calm.faults)
+        self.net.faults = calm.faults
         self.net.chance.seed(self.plan.seed)
         alive = [i for i in calm.ranks if i not in self._strangers][: calm.size]
         for i in range(self.shape.n):

@@ -18,17 +18,19 @@ from random import Random
 from typing import NamedTuple
 
 from polity_cli.core.candidacy import Pace, Purpose
-from polity_cli.edges.simnet import Caller, Fault, Way
 from polity_cli.edges.simnet_faults import (
+    Caller,
     Cut,
     Delay,
     Drop,
     Duplicate,
     During,
+    Fault,
     Only,
     Reorder,
     Slow,
     Stray,
+    Way,
 )
 from tests.simulation.world import ROLE, SHAPES
 

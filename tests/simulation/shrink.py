@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from polity_cli.edges.simnet import Caller, Fault, Parcel, Way
+from polity_cli.edges.simnet_faults import Caller, Fault, Parcel, Way
 from tests.simulation.chaos import Disks, Storm
 from tests.simulation.judge import Violation
 from tests.simulation.plan import Errand, Mishap, Plan

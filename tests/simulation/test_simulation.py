@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from polity_cli.core.candidacy import Verdict
-from polity_cli.edges.simnet import Point
+from polity_cli.edges.simnet_crash import Point
 from tests.simulation import campaign
 from tests.simulation.bugs import BUGS
 from tests.simulation.campaign import Totals, explain, shape_of

@@ -15,7 +15,8 @@ from polity_cli.core import tally
 from polity_cli.core.candidacy import Move, Outcome, Phase, Purpose
 from polity_cli.core.electorate import Electorate
 from polity_cli.edges import wire
-from polity_cli.edges.simnet import Caller, Observer, Parcel, SimNet
+from polity_cli.edges.simnet import Observer, SimNet
+from polity_cli.edges.simnet_faults import Caller, Parcel
 from polity_cli.edges.simnet_operation import SimOperation
 from tests.simulation.judge import Entry, Violation, Watch, judge
 

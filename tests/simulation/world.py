@@ -19,9 +19,11 @@ from polity_cli.core.candidacy import Order, Pace, Purpose
 from polity_cli.core.electorate import Electorate, Enrolled, founding_record
 from polity_cli.core.quorum import QuorumPercentage, QuorumRule, SimpleMajority
 from polity_cli.core.tenure import ELECTORATE
-from polity_cli.edges import simnet
+from polity_cli.edges import simnet_faults
 from polity_cli.edges.memory_ledger import MemoryLedger
-from polity_cli.edges.simnet import Point, SimNet, Way
+from polity_cli.edges.simnet import SimNet
+from polity_cli.edges.simnet_crash import Point
+from polity_cli.edges.simnet_faults import Way
 from polity_cli.edges.simnet_operation import SimOperation
 from tests.simulation.judge import Entry, Watch
 from tests.simulation.witness import Witness, tell
@@ -185,7 +187,9 @@ class World:
         if crash:
             self.net.arm(node, Point.BEFORE_SAVE)
         now_s = self.net.now_s
-        self.net.deliver(simnet.Parcel(0, way, parcel.op, 0, source, target, parcel.data, now_s, now_s))
+        self.net.deliver(
+            simnet_faults.Parcel(0, way, parcel.op, 0, source, target, parcel.data, now_s, now_s)
+        )
         if crash:
             self.net.restart(node)
 
@@ -222,7 +226,7 @@ class World:
         self.net.tick += 1
         self.net.now_s = float(self.net.tick)
 
-    def _hold(self, parcel: simnet.Parcel, chance: Random) -> Sequence[simnet.Parcel]:
+    def _hold(self, parcel: simnet_faults.Parcel, chance: Random) -> Sequence[simnet_faults.Parcel]:
         assert isinstance(parcel.caller, SimOperation)
         node = parcel.source if parcel.way is Way.ANSWER else parcel.target
         self.flight.append(Parcel(Kind(parcel.way), parcel.caller, int(node[1:]), parcel.data))
