@@ -269,7 +269,7 @@ class SimNet:
             self.crash(parcel.target, f"dies {point.value}")
             reply = None
         self.observer.arrived(parcel, reply)
-        if reply is not None and parcel.caller.is_active:
+        if reply is not None:
             self._post(Way.ANSWER, parcel.caller, parcel.number, parcel.target, parcel.caller.home, reply)
 
     # The failure detector, and the port.
