@@ -101,16 +101,25 @@ def session(node: DevNode) -> Session:
 
 
 def moments(rounds: int) -> Iterator[float]:
-    """Seconds to wait before each measurement: all parts of a gossip tick alike, in random order.
+    """Parts of a gossip tick, all alike and in random order, as seconds to wait after a tick.
 
-    What starts right after an answer waits a whole tick. Drawn independently, the moments alone would move
-    the median of some dozens of measurements by a tenth.
+    When in a tick something starts makes most of how long it takes. Left to chance, that alone would move the
+    median of some dozens of measurements by a tenth.
     """
     return iter(random.sample([(at + 0.5) / rounds * 0.2 for at in range(rounds)], rounds))
 
 
-def timed(work: Callable[[], Outcome], *expected: Verdict, after_s: float = 0.0) -> float:
-    time.sleep(after_s)
+def wait_for_moment(node: DevNode, after_s: float) -> None:
+    """Wait until after_s seconds after the node has gossiped: when another node has heard of a query."""
+    with node.serf() as serf:
+        query = serf.query("tick", request_ack=True, timeout_s=5)
+        while isinstance(record := query.next(5), Ack) and record.node == node.name:
+            pass
+        time.sleep(after_s)
+
+
+def timed(node: DevNode, after_s: float, work: Callable[[], Outcome], *expected: Verdict) -> float:
+    wait_for_moment(node, after_s)
     started = time.perf_counter()
     outcome = work()
     took_s = time.perf_counter() - started
@@ -121,7 +130,7 @@ def timed(work: Callable[[], Outcome], *expected: Verdict, after_s: float = 0.0)
 def bare_query(node: DevNode, answers: int, after_s: float) -> float:
     """Seconds until so many nodes acknowledged a query of this node's agent."""
     with node.serf() as serf:
-        time.sleep(after_s)
+        wait_for_moment(node, after_s)
         started = time.perf_counter()
         query = serf.query("bare", request_ack=True, timeout_s=5)
         seen = 0
@@ -170,7 +179,7 @@ def wait_until_voting(cluster: DevCluster) -> None:
 
 def recall(node: DevNode) -> None:
     with session(node) as own:
-        timed(lambda: own.recall(ROLE), Verdict.RECALLED, Verdict.VACANT)
+        assert own.recall(ROLE).verdict in (Verdict.RECALLED, Verdict.VACANT)
 
 
 def measure_elections(report: Report, cluster: DevCluster, rounds: int) -> None:
@@ -188,13 +197,13 @@ def measure_elections(report: Report, cluster: DevCluster, rounds: int) -> None:
         after_s = [next(moment) for moment in when]
         bare.append(bare_query(first, fast, after_s[0]))
         with session(first) as own:
-            won.append(timed(lambda: own.elect(ROLE), Verdict.WON, after_s=after_s[1]))
+            won.append(timed(first, after_s[1], lambda: own.elect(ROLE), Verdict.WON))
         wait_until_settled(cluster)
         before = ledgers(cluster)
         bare_majority.append(bare_query(second, SimpleMajority(size), after_s[2]))
         with session(second) as own:
-            lost.append(timed(lambda: own.elect(ROLE), Verdict.LOST, after_s=after_s[3]))
-            asked.append(timed(lambda: own.who(ROLE), Verdict.ANSWER, after_s=after_s[4]))
+            lost.append(timed(second, after_s[3], lambda: own.elect(ROLE), Verdict.LOST))
+            asked.append(timed(second, after_s[4], lambda: own.who(ROLE), Verdict.ANSWER))
         assert ledgers(cluster) == before, "a lost election or a query wrote to a ledger"
         recall(second)
     report.ratio(f"n={size}: uncontended election, fast quorum of {fast}", won, bare, 1.15)
@@ -251,7 +260,7 @@ def measure_after_death(report: Report, cluster: DevCluster, rounds: int) -> Non
         victim = cluster.nodes[-1]
         victim.kill()
         with session(cluster.nodes[0]) as own:
-            times.append(timed(lambda: own.elect(ROLE), Verdict.WON, after_s=after_s))
+            times.append(timed(cluster.nodes[0], after_s, lambda: own.elect(ROLE), Verdict.WON))
             own.recall(ROLE)
         cluster.heal()
         wait_until_voting(cluster)
@@ -278,7 +287,7 @@ def measure_shell(report: Report, cluster: DevCluster, rounds: int) -> None:
     for bare_s, after_s in zip(moments(rounds), moments(rounds), strict=True):
         wait_until_settled(cluster)
         bare.append(bare_query(node, 4, bare_s))
-        time.sleep(after_s)
+        wait_for_moment(node, after_s)
         started = time.perf_counter()
         subprocess.run(command, env=node.env, check=True, stdout=subprocess.DEVNULL)
         times.append(time.perf_counter() - started)
