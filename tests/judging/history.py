@@ -1,12 +1,12 @@
 """The judge of histories: what operations said, and when, must have happened in some order, one by one.
 
-An operation takes effect at most once, at an instant between its start and its end. Where nobody knows its
-end (`unknown`, or a process that was killed) it takes effect at any time after its start, or never; where it
-said `no quorum`, never. What it told must be true at its instant. That is S3, and S1 and S2 as far as
-anybody outside can see them.
+An operation takes effect at most once, at an instant between its start and its end. Where nobody knows
+its end (`unknown`, or a process that was killed) it takes effect at any time after its start, or never;
+where it said `no quorum`, never. What it told must be true at its instant. That is S3, and S1 and S2 as
+far as anybody outside can see them.
 
-In general such a question takes a search through all orders. Here it does not, because every effect raises
-the term by one and every outcome names a term:
+In general such a question takes a search through all orders. Here it does not, because every effect
+raises the term by one and every outcome names a term:
 
 - The order of all operations that told something is given by their terms: first the one operation that made
   term t, then those that told of it, then the one that made t + 1.
@@ -16,11 +16,12 @@ the term by one and every outcome names a term:
   term leaves a maker more time, so among operations alike the earliest start is always the best choice; a
   search remains over kinds of operations (who stood, which guard), and it is short.
 
-So thousands of operations are judged in milliseconds, and exactly. A search that does become long is given up
-with `Undecided`, which is as red as a violation.
+So thousands of operations are judged in milliseconds, and exactly. A search that does become long is
+given up with `Undecided`, which is as red as a violation.
 
-Operations may carry claims, as the simulation knows them, or not, as nobody sees them from outside: then a
-tenure is known by its term and its holder. The judge shares no arithmetic with the code it judges.
+Operations may carry claims, as the simulation knows them, or not, as nobody sees them from outside:
+then a tenure is known by its term and its holder. The judge shares no arithmetic with the code it
+judges.
 """
 
 from __future__ import annotations
