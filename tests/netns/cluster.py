@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,7 @@ from tests.netns.space import Space
 
 ROOT = Path(__file__).parents[2]
 _START_S = 30.0
+_JOIN_AGAIN_S = 0.3
 _GOSSIP, _RPC = 7946, 7373
 
 
@@ -50,7 +52,7 @@ class NetNode(DevNode):
 
     @contextlib.contextmanager
     def popen(self, *args: str, halt: str = "") -> Iterator[subprocess.Popen[str]]:
-        """`polity ARGS` for this node, from the bridge; killed where the `with` ends. `halt`: see `puppet`."""
+        """`polity ARGS` for this node, from the bridge; killed where the `with` ends. `halt`: `puppet`."""
         module = ["tests.netns.puppet", halt] if halt else ["polity_cli"]
         argv = self._bridge.command([sys.executable, "-m", *module, *args])
         command = self._guard.spawn(argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -80,7 +82,7 @@ class NetCluster:
         self.size = size
         self.nodes: list[NetNode] = []
         self.told = told
-        self._voters: Voters = voters
+        self.voters: Voters = voters
         # Whoever lost sight of a node looks for it every 30 s by default: too long for a test.
         self._serf_config = {"reconnect_interval": "1s", **(serf_config or {})}
         self._lock = threading.Lock()
@@ -88,6 +90,7 @@ class NetCluster:
         self._ports = {f"n{index}": f"v{index}" for index in range(1, size + 1)}
         self._guard: Guard | None = None
         self._bridge: Space | None = None
+        self.spaces: dict[str, Space] = {}
 
     def __enter__(self) -> NetCluster:
         try:
@@ -157,13 +160,18 @@ class NetCluster:
     def wait_converged(self, *, timeout_s: float) -> None:
         """Waits until every running agent sees exactly the running ones alive."""
 
+        join_at = 0.0
+
         def converged() -> bool:
+            nonlocal join_at
             names = {node.name for node in self.running}
             apart = [node for node in self.running if _alive_for(node) != names]
-            for node in apart:
-                # A join exchanges all that both know, at once; gossip alone takes its time after a cut.
-                with contextlib.suppress(SerfError):
-                    node.join([other.bind_addr for other in self.running if other is not node], timeout_s=5)
+            if apart and time.monotonic() >= join_at:
+                for node in apart:
+                    # A join exchanges all that both know, at once; gossip alone takes its time after a cut.
+                    with contextlib.suppress(SerfError):
+                        node.join([other.bind_addr for other in self.running if other is not node])
+                join_at = time.monotonic() + _JOIN_AGAIN_S
             return not apart
 
         def views() -> str:
@@ -173,19 +181,30 @@ class NetCluster:
 
     # Inside
 
+    def lay(self, guard: Guard) -> None:
+        """Makes the namespaces, the bridge and the links, for as long as the guard lives; no agents yet."""
+        self._bridge = Space(guard)
+        self._bridge.ip(
+            "link add br0 type bridge",
+            "link set br0 up",
+            "link set lo up",
+            "addr add 10.77.0.254/24 dev br0",
+        )
+        for name, port in self._ports.items():
+            space = self.spaces[name] = Space(guard)
+            self._bridge.ip(f"link add {port} type veth peer name eth0 netns {space.pid}")
+            self._bridge.ip(f"link set {port} master br0 up")
+            space.ip("link set lo up", f"addr add {_address(name)}/24 dev eth0", "link set eth0 up")
+
     def _start(self) -> None:
         folder = Path(tempfile.gettempdir()) / f"polity-netns-{secrets.token_hex(8)}"
         self._guard = Guard(cleanup=folder)
         folder.mkdir(mode=0o700)
-        self._bridge = Space(self._guard)
-        self._bridge.ip(
-            "link add br0 type bridge", "link set br0 up", "link set lo up", "addr add 10.77.0.254/24 dev br0"
-        )
+        self.lay(self._guard)
         # TMPDIR: commands keep a lock for each agent's address, and other clusters have the same addresses.
         env = {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
-        settings = Settings(voters=self._voters, serf_config=self._serf_config, env=env)
-        for index, (name, port) in enumerate(self._ports.items(), start=1):
-            self.nodes.append(self._node(name, port, f"10.77.0.{index}", folder, settings))
+        settings = Settings(voters=self.voters, serf_config=self._serf_config, env=env)
+        self.nodes = [self._node(name, folder, settings) for name in self._ports]
         for node in self.nodes:
             node.spawn_serf()
         for node in self.nodes:
@@ -194,22 +213,18 @@ class NetCluster:
             node.start_voter()
         self.wait_converged(timeout_s=_START_S)
 
-    def _node(self, name: str, port: str, address: str, folder: Path, settings: Settings) -> NetNode:
+    def _node(self, name: str, folder: Path, settings: Settings) -> NetNode:
         assert self._guard is not None
         assert self._bridge is not None
-        space = Space(self._guard)
-        self._bridge.ip(f"link add {port} type veth peer name eth0 netns {space.pid}")
-        self._bridge.ip(f"link set {port} master br0 up")
-        space.ip("link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up")
         return NetNode(
             name,
-            bind_addr=f"{address}:{_GOSSIP}",
-            rpc_addr=f"{address}:{_RPC}",
+            bind_addr=f"{_address(name)}:{_GOSSIP}",
+            rpc_addr=f"{_address(name)}:{_RPC}",
             folder=folder / name,
             settings=settings,
             guard=self._guard,
             peers=lambda node: [other.bind_addr for other in self.running if other is not node],
-            space=space,
+            space=self.spaces[name],
             bridge=self._bridge,
         )
 
@@ -225,6 +240,10 @@ class NetCluster:
         with self._lock:
             self._bridge.run("nft", "-f", "-", text=ruleset(faults, self._ports))
             self._faults = faults
+
+
+def _address(name: str) -> str:
+    return f"10.77.0.{name[1:]}"
 
 
 def _alive_for(node: DevNode) -> set[str] | None:

@@ -24,7 +24,6 @@ Fields = Callable[..., Field]
 _HERE = Path(__file__).parent
 _FIELDS = pytest.StashKey[list[Field]]()
 _SUMMARIES: list[str] = []
-_LOG_LINES = 40
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,13 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.netns)
 
 
+def demand(reason: str | None, *, ci: bool) -> None:
+    """Skips for this reason, if any, or fails where these tests must run."""
+    if reason is not None:
+        assert not ci, f"in CI these tests must run: {reason}"
+        pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def networks() -> None:
     """Real networks can be made here; skips otherwise."""
-    reason = obstacle()
-    if reason is not None:
-        assert os.environ.get("CI") != "true", f"in CI these tests must run: {reason}"
-        pytest.skip(reason)
+    demand(obstacle(), ci=os.environ.get("CI") == "true")
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +92,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         for field in item.stash.get(_FIELDS, []):
-            report.sections.append(("operations", "\n".join(map(str, field.record.operations))))
-            for node in field.cluster.nodes:
-                for log in (node.serf_log, node.voter_log):
-                    if log.exists():
-                        lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-                        report.sections.append((f"{node.name} {log.name}", "\n".join(lines)))
+            report.sections.append((field.record.title, field.evidence()))
     return report
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import cast
 
 from polity_cli.devcluster import Voters
+from polity_cli.errors import PolityError
 from tests.netns.cluster import NetCluster, NetNode
 from tests.netns.record import Errand, Record
-from tests.serf.verbs import Said, tell
+from tests.serf.verbs import Said, register_of, tell
+
+_LOG_LINES = 40
 
 
 class Field:
@@ -19,10 +22,14 @@ class Field:
         cluster.told = record.fault
 
     @classmethod
-    @contextmanager
+    @contextlib.contextmanager
     def started(cls, size: int, voters: str, title: str = "") -> Iterator[Field]:
         with NetCluster(size, voters=cast(Voters, voters)) as cluster:
             yield cls(cluster, Record(title))
+
+    @property
+    def voters(self) -> str:
+        return self.cluster.voters
 
     def for_test(self, title: str) -> Field:
         """The same cluster with a new record."""
@@ -43,7 +50,7 @@ class Field:
         """Commands at once, each on its node."""
         return self.record.ask_all([(self.cluster[node], args) for node, args in orders])
 
-    @contextmanager
+    @contextlib.contextmanager
     def begin(self, node: str, *args: str, halt: str = "") -> Iterator[Errand]:
         with self.record.begin(self.cluster[node], *args, halt=halt) as errand:
             yield errand
@@ -53,6 +60,20 @@ class Field:
         for name in nodes:
             self.record.fault(verb)
             getattr(self.cluster[name], verb)()
+
+    def evidence(self) -> str:
+        """Everything that may explain what went wrong: operations, ledgers, the ends of all logs."""
+        parts = [*map(str, self.record.operations)]
+        for node in self.cluster.nodes:
+            for role in sorted({told.role for told in self.record.operations}):
+                with contextlib.suppress(PolityError, AssertionError):
+                    parts.append(f"{node.name} {role}: {register_of(node, role)}")
+        for node in self.cluster.nodes:
+            for log in (node.serf_log, node.voter_log):
+                if log.exists():
+                    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+                    parts += [f"--- {node.name} {log.name}", *lines]
+        return "\n".join(parts)
 
     def agree(self, role: str, *, nodes: Sequence[NetNode] | None = None) -> tuple[str | None, int]:
         """Asks all nodes at once who holds a role; fails unless all say the same: holder and term."""

@@ -37,6 +37,7 @@ class Errand:
         self._process = process
         self._started = time.monotonic()
         self._over = False
+        self._interrupted = False
 
     def wait_halted(self) -> None:
         """Waits until it has stopped itself (see `puppet`); fails if it ends instead."""
@@ -55,6 +56,11 @@ class Errand:
 
     def pause(self) -> None:
         signal_group(self._process, signal.SIGSTOP)
+
+    def interrupt(self) -> None:
+        """SIGINT, as by Ctrl-C."""
+        self._interrupted = True
+        signal_group(self._process, signal.SIGINT)
 
     def kill(self) -> None:
         signal_group(self._process, signal.SIGKILL)
@@ -77,6 +83,9 @@ class Errand:
     def _end(self, out: str, err: str) -> Said:
         self._over = True
         code = self._process.returncode
+        if self._interrupted and not out and "polity_cli" not in err:
+            # Python itself was still starting and may end in any way: nothing was asked for, nothing is said.
+            code = -signal.SIGINT
         data = json.loads(out) if out and code >= 0 else {}
         assert isinstance(data, dict)
         said = Said(self._node.name, self._args, code, data, err)
@@ -147,7 +156,7 @@ class Record:
                 return
             self._operations.append(told)
             word = "killed" if said.code < 0 else said.data.get("outcome", "killed")
-            self.outcomes[f"serf failed ({said.code})" if word == "error" else word] += 1
+            self.outcomes[f"failed with {said.code}" if word == "error" else word] += 1
 
     @property
     def operations(self) -> list[Operation]:

@@ -9,7 +9,7 @@ from tests.netns.field import Field
 from tests.serf.verbs import NO, NO_QUORUM, OK, UNKNOWN, Said, tell
 
 SPLITS = {"3|2": (5, 2), "4|3": (7, 3)}
-SHORT = ("--timeout", "3")
+SHORT = ("--timeout", "2")
 
 
 def sides(field: Field, few: int) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from tests.netns.conftest import Fields
 from tests.netns.field import Field
 from tests.serf.verbs import NO, NO_QUORUM, OK, SERF, UNKNOWN, Said, tell
 
-SHORT = ("--timeout", "3")
+SHORT = ("--timeout", "2")
 HITS = ["kill_serf", "pause_serf", "kill_voter", "pause_voter", "kill", "pause"]
 
 
