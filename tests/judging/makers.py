@@ -57,20 +57,20 @@ class _Search:
         """The makers by term; None if there are none such."""
         kinds = list(self._kinds)
         used = [0] * len(kinds)
-        path: list[tuple[int, Iterator[int]]] = []
+        path: list[Iterator[int]] = []
         made: dict[int, Operation] = {}
         deepest = -1
         while len(made) < len(self._missing):
             at = len(made)
             term = self._missing[at]
             if len(path) == at:
-                path.append((at, iter(self._choices(term, self._holder_before(term, made), kinds, used))))
+                path.append(self._choices(at, self._holder_before(term, made), kinds, used))
             if at > deepest:
                 deepest, self.stuck_at, self.stuck_used = at, term, list(made.values())
             self._steps -= 1
             if self._steps < 0:
                 raise Undecided("too many ways to explain the operations without a verdict")
-            choice = next(path[at][1], None)
+            choice = next(path[at], None)
             if choice is not None:
                 made[term.number] = self._kinds[kinds[choice]][used[choice]]
                 used[choice] += 1
@@ -84,9 +84,10 @@ class _Search:
         return made
 
     def _choices(
-        self, term: Term, recalled: str | None, kinds: Sequence[Kind], used: Sequence[int]
+        self, at: int, recalled: str | None, kinds: Sequence[Kind], used: Sequence[int]
     ) -> Iterator[int]:
-        if (self._missing.index(term), recalled, tuple(used)) in self._dead:
+        term = self._missing[at]
+        if (at, recalled, tuple(used)) in self._dead:
             return
         # Guarded recalls fit few terms: they go first where they fit.
         ranks = sorted(

@@ -114,9 +114,6 @@ class NetCluster:
         if guard is not None:
             guard.close()
 
-    def named(self, *indexes: int) -> list[str]:
-        return [f"n{index}" for index in indexes]
-
     @property
     def running(self) -> list[NetNode]:
         return [node for node in self.nodes if node.running]
