@@ -17,8 +17,10 @@ from polity_cli.edges.simnet import Seeded, SimNet
 from polity_cli.edges.simnet_crash import Point
 from polity_cli.edges.simnet_faults import hits
 from polity_cli.edges.simnet_operation import SimOperation
-from tests.simulation.judge import Entry, Violation, Watch
+from tests.judging.history import Entry
+from tests.judging.operation import Violation
 from tests.simulation.plan import Calm, Errand, Mishap, Plan, What, draw
+from tests.simulation.watch import Watch
 from tests.simulation.witness import Witness
 from tests.simulation.world import ROLE, SHAPES, electorate_of, enter, voter_id
 

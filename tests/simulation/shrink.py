@@ -16,8 +16,8 @@ from random import Random
 from typing import NamedTuple
 
 from polity_cli.edges.simnet_faults import Caller, Fault, Parcel, Way
+from tests.judging.operation import Violation
 from tests.simulation.chaos import Disks, Storm
-from tests.simulation.judge import Violation
 from tests.simulation.plan import Errand, Mishap, Plan
 
 PATIENCE_S = 20.0

@@ -19,7 +19,8 @@ from polity_cli.edges.ledger import Ledger
 from polity_cli.edges.memory_ledger import MemoryLedger
 from polity_cli.edges.simnet import Seeded, SimNet
 from polity_cli.errors import LedgerError
-from tests.simulation.judge import Violation, Watch
+from tests.judging.operation import Violation
+from tests.simulation.watch import Watch
 from tests.simulation.witness import Witness
 from tests.simulation.world import POLITY, ROLE, SHAPES, electorate_of, enter, voter_id
 

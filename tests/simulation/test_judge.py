@@ -7,7 +7,9 @@ import pytest
 from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
 from polity_cli.core.tenure import VACANT, Tenure
-from tests.simulation.judge import Entry, Violation, Watch, judge, linearization
+from tests.judging.history import Entry, judge, linearization
+from tests.judging.operation import Violation
+from tests.simulation.watch import Watch
 
 T1 = Tenure(1, "n0", b"E0", b"")
 T1_OF_N1 = Tenure(1, "n1", b"E1", b"")

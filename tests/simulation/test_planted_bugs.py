@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.judging.operation import Violation
 from tests.simulation.bugs import BUGS, HARMLESS
 from tests.simulation.chaos import schedule
-from tests.simulation.judge import Violation
 from tests.simulation.planted import DIRECTED, ENOUGH, RANDOM
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.script import Play

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.judging.operation import Violation
 from tests.simulation import shrink
 from tests.simulation.bugs import BUGS
 from tests.simulation.chaos import Storm, schedule
-from tests.simulation.judge import Violation
 from tests.simulation.shrink import shorten
 
 

@@ -18,7 +18,9 @@ from polity_cli.edges import wire
 from polity_cli.edges.simnet import Observer, SimNet
 from polity_cli.edges.simnet_faults import Caller, Parcel
 from polity_cli.edges.simnet_operation import SimOperation
-from tests.simulation.judge import Entry, Violation, Watch, judge
+from tests.judging.history import Entry, judge
+from tests.judging.operation import Violation
+from tests.simulation.watch import Watch
 
 
 class Witness(Observer):

@@ -25,7 +25,8 @@ from polity_cli.edges.simnet import SimNet
 from polity_cli.edges.simnet_crash import Point
 from polity_cli.edges.simnet_faults import Way
 from polity_cli.edges.simnet_operation import SimOperation
-from tests.simulation.judge import Entry, Watch
+from tests.judging.history import Entry
+from tests.simulation.watch import Watch
 from tests.simulation.witness import Witness, tell
 
 if TYPE_CHECKING:

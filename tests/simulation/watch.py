@@ -1,25 +1,20 @@
-"""The judge: sees every ledger and every outcome, and says which of the promises S1 to S3 was broken.
+"""The watch: sees every ledger as it changes, and says which of the promises S1 and S2 was broken.
 
     S1  one tenure per term              `Watch`, told of every ledger as soon as it changes
     S2  one chain, terms only grow       `Watch`
-    S3  linearizable outcomes            `contradiction`, a search over the whole history of a role
 
+S3, that outcomes are linearizable, is judged over the whole history of a role (`tests/judging/`).
 It shares no arithmetic with the code it judges: q and f are given to it as numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable
 
 from polity_cli.core.ballot import CLASSIC, ZERO, Ballot
-from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
 from polity_cli.core.messages import Register, State
 from polity_cli.core.tenure import VACANT, Tenure
-
-
-class Violation(AssertionError):
-    """A promise was broken; the text says which, and how it shows."""
+from tests.judging.operation import Violation
 
 
 class Watch:
@@ -136,112 +131,3 @@ def _must_carry_on(ballot: Ballot, chosen: Tenure, above: Ballot, accepted: Tenu
 
 def _name_of(voter: Hashable) -> str:
     return f"n{voter}" if isinstance(voter, int) else str(voter)
-
-
-class Entry(NamedTuple):
-    """One operation of a history; `ended` and `outcome` are None where its driver stopped before it knew."""
-
-    name: str
-    order: Order
-    started: float
-    ended: float | None
-    outcome: Outcome | None
-
-
-class _Role(NamedTuple):
-    """The role as its history sees it: what a single, never failing server would hold."""
-
-    term: int
-    holder: str | None
-    claim: bytes
-
-
-def _of(tenure: Tenure) -> _Role:
-    return _Role(tenure.term, tenure.holder, tenure.claim)
-
-
-def _effect(entry: Entry, role: _Role) -> _Role | None:
-    """The role after the operation took effect on `role` with just its outcome; None if it cannot have."""
-    order, outcome = entry.order, entry.outcome
-    if order.purpose is Purpose.ELECT:
-        possible = role.holder is None
-        result = _Role(role.term + 1, order.node, order.claim)
-    else:
-        guarded = order.holder in (None, role.holder) and order.term in (None, role.term)
-        possible = order.purpose is Purpose.RECALL and role.holder is not None and guarded
-        result = _Role(role.term + 1, None, order.claim)
-    if outcome is None or outcome.verdict is Verdict.UNKNOWN:
-        return result if possible else None
-    assert outcome.tenure is not None
-    told = _of(outcome.tenure)
-    match outcome.verdict:
-        case Verdict.WON:
-            true = possible and told == result
-        case Verdict.RECALLED:
-            true = possible and told == result and outcome.previous_holder == role.holder
-        case Verdict.HELD:
-            true = told == role and role.holder == order.node
-        case Verdict.LOST:
-            true = told == role and role.holder not in (None, order.node)
-        case Verdict.VACANT:
-            true = told == role and role.holder is None
-        case Verdict.GUARD:
-            true = told == role and role.holder is not None and not possible
-        case _:
-            true = told == role
-    if not true:
-        return None
-    return result if outcome.verdict in (Verdict.WON, Verdict.RECALLED) else role
-
-
-def linearization(history: Sequence[Entry]) -> list[str] | None:
-    """An order in which the operations may have happened one by one, or None: then S3 is broken.
-
-    Each operation takes effect once, between its start and its end. One without an outcome, or with
-    `unknown`, takes effect at any time after its start, or never; one that said `no quorum` never does.
-    Exact; meant for histories of up to a dozen operations.
-    """
-    told = (Verdict.NO_QUORUM,)
-    entries = [e for e in history if e.outcome is None or e.outcome.verdict not in told]
-    entries = [e for e in entries if e.order.purpose is not Purpose.QUERY or _is_known(e)]
-    must = sum(1 << i for i, e in enumerate(entries) if _is_known(e))
-    dead: set[tuple[int, _Role]] = set()
-
-    def search(done: int, role: _Role) -> list[str] | None:
-        if done & must == must:
-            return []
-        if (done, role) in dead:
-            return None
-        waiting = [(i, e) for i, e in enumerate(entries) if not done >> i & 1]
-        deadline = min(e.ended for _, e in waiting if e.ended is not None and _is_known(e))
-        for i, entry in waiting:
-            after = _effect(entry, role) if entry.started < deadline else None
-            rest = None if after is None else search(done | 1 << i, after)
-            if rest is not None:
-                return [entry.name, *rest]
-        dead.add((done, role))
-        return None
-
-    return search(0, _of(VACANT))
-
-
-def _is_known(entry: Entry) -> bool:
-    return entry.outcome is not None and entry.outcome.verdict is not Verdict.UNKNOWN
-
-
-def judge(history: Sequence[Entry], watch: Watch) -> None:
-    """Raise Violation unless the history is linearizable and no claim said to be dead was ever chosen."""
-    claims = {tenure.claim for tenure in watch.chosen.values()}
-    for entry in history:
-        outcome = entry.outcome
-        if outcome is not None and outcome.verdict is Verdict.NO_QUORUM and entry.order.claim in claims:
-            raise Violation(f"S3: {entry.name} said that nothing can take effect, and yet it was chosen")
-    if linearization(history) is None:
-        raise Violation("S3: the outcomes contradict each other:\n" + "\n".join(map(_line, history)))
-
-
-def _line(entry: Entry) -> str:
-    outcome = entry.outcome
-    result = "no outcome" if outcome is None else f"{outcome.verdict.value}: {outcome.tenure}"
-    who = f"{entry.name} ({entry.order.purpose.value} by {entry.order.node})"
-    return f"    {who} {entry.started:g}..{entry.ended}: {result}"
