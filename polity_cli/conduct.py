@@ -79,8 +79,8 @@ class SystemDraws:
         return int.from_bytes(os.urandom(4), "big") / 2**32
 
     def round_floor(self) -> int:
-        """Seconds by the wall clock, within what a voter takes; a wrong clock costs attempts, no more."""
-        return max(0, min(int(time()), MAX_JUMP))
+        """Milliseconds by the wall clock, within what a voter takes; a wrong one costs attempts, no more."""
+        return max(0, min(int(time() * 1000), MAX_JUMP))
 
 
 class Conductor:

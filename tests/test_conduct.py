@@ -729,7 +729,7 @@ def test_a_list_of_roles_heals_a_voter_that_missed_the_end_of_the_founding() -> 
 
 
 @pytest.mark.parametrize(
-    ("says_s", "floor"), [(1_800_000_000.9, 1_800_000_000), (-5.0, 0), (1e18, MAX_JUMP), (0.0, 0)]
+    ("says_s", "floor"), [(1_800_000_000.9999, 1_800_000_000_999), (-5.0, 0), (1e18, MAX_JUMP), (0.0, 0)]
 )
 def test_rounds_grow_with_the_clock_but_never_beyond_what_a_voter_takes(
     says_s: float, floor: int, monkeypatch: pytest.MonkeyPatch

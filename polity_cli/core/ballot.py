@@ -18,8 +18,11 @@ ID_BYTES = 8
 MAX_ROUND = 2**62
 """The highest round a message may name; SQLite's and msgpack's integers still hold its successor."""
 
-MAX_JUMP = 2**32
-"""How far a message may raise a voter's round at once, so that no single message can use the rounds up."""
+MAX_JUMP = 2**42
+"""How far a message may raise a voter's round at once, so that no few messages can use the rounds up.
+
+Milliseconds of the time of day, from which rounds are taken, fit until the year 2109.
+"""
 
 
 class Ballot(Record):

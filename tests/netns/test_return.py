@@ -6,7 +6,7 @@ import pytest
 
 from tests.netns.conftest import Fields
 from tests.netns.field import Field
-from tests.serf.verbs import NO, NO_QUORUM, OK, UNKNOWN
+from tests.serf.verbs import NO, NO_QUORUM, OK
 
 MISSED = 30
 
@@ -28,7 +28,7 @@ def test_a_node_cut_off_for_thirty_terms_learns_the_truth(field: Fields) -> None
     assert it.agree(role) == ("n5", last + 2)
 
 
-def test_a_node_that_was_down_for_thirty_terms_stands_on_what_it_remembers_and_does_no_harm(
+def test_a_node_that_was_down_for_thirty_terms_stands_on_what_it_remembers_and_wins(
     field: Fields,
 ) -> None:
     it = field(5)
@@ -40,11 +40,9 @@ def test_a_node_that_was_down_for_thirty_terms_stands_on_what_it_remembers_and_d
     # Joined without the events of the meantime, its ledger still shows the vacancy of term 2.
     it.cluster["n5"].start()
     stood = it.ask("n5", "elect", role)
-    assert stood.code in (OK, UNKNOWN), stood
-    if stood.code == OK:
-        assert stood.data["term"] == last + 1, stood
-    holder, term = it.agree(role)
-    assert (holder, term) in (("n5", last + 1), (None, last)), stood
+    # Its ballot is above all that it missed all the same, as rounds grow with the time of day.
+    assert (stood.code, stood.data["term"]) == (OK, last + 1), stood
+    assert it.agree(role) == ("n5", last + 1)
 
 
 def play(it: Field, role: str, first: int, last: int) -> int:
