@@ -335,3 +335,39 @@ def a_classic_acceptance_is_no_vote(play: Play) -> None:
     play.reach(e, 2, 3)
     play.world.judge()
     play.expect(play.through(e, 0, 1, 2, 3), Verdict.WON, 1)
+
+
+@_with_voters("5")
+def an_isolated_candidate_decides_nothing(play: Play) -> None:
+    """Cut off after its own vote and one other, a candidate is neither elected nor forgotten; others decide."""
+    e = play.elect(0)
+    play.reach(e, 0, 1)
+    play.yielded(e)
+    other = play.through(play.elect(2), 2, 3, 4)
+    play.expect(other, Verdict.WON, 1)
+    play.reach(e, 0, nth=0)
+    play.world.give_up(e)
+    play.expect(e, Verdict.UNKNOWN)
+    play.expect(play.through(play.query(0), 0, 1, 2, 3, 4), Verdict.ANSWER, 1)
+
+
+@_with_voters("5")
+def a_query_is_not_answered_by_a_minority(play: Play) -> None:
+    """Two of five know the holder for certain, and still it may have changed."""
+    holder = play.through(play.elect(0), 0, 1, 2, 3, 4)
+    play.announce(holder, 0, 1)
+    q = play.query(0)
+    play.reach(q, 0, 1)
+    play.world.give_up(q)
+    play.expect(q, Verdict.NO_QUORUM)
+
+
+@_with_voters("5")
+def a_query_after_a_recall_does_not_name_the_old_holder(play: Play) -> None:
+    """Two voters missed the recall, and are asked first."""
+    holder = play.through(play.elect(0), 0, 1, 2, 3, 4)
+    play.announce(holder, 0, 1, 2, 3, 4)
+    play.expect(play.through(play.recall(2), 2, 3, 4), Verdict.RECALLED, 2)
+    q = play.query(0)
+    play.reach(q, 0, 1, 2)
+    play.expect(play.through(q, 0, 1, 2, 3), Verdict.ANSWER, 2)
