@@ -24,14 +24,16 @@ from tests.simulation.chaos import schedule
 from tests.simulation.disks import SqliteDisks
 from tests.simulation.edge_bugs import DIRECTED, ON_MEMORY, ON_SQLITE
 from tests.simulation.judge import Violation, Watch
+from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.script import Play
 from tests.simulation.shrink import shorten
 from tests.simulation.witness import Witness
 from tests.simulation.world import POLITY, ROLE, SHAPES, electorate_of, enter, voter_id
 
-ENOUGH = 400
-"""About twice what the slowest of them takes."""
+ENOUGH = 1500
+"""Several times what the slowest of them takes."""
 
-MOST_LINES = 80
+MOST_LINES = 150
 
 
 def first_violation(run: Callable[[int], object], enough: int) -> tuple[int, Violation]:
@@ -168,9 +170,20 @@ def test_a_refusal_that_counts_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
         elect_with_a_voter_that_refuses()
 
 
+def test_late_answers_to_an_earlier_operation_that_count_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, scenario = SCENARIOS["replies_to_others_do_not_count"]
+    scenario(Play(shape))
+    DIRECTED["late_answers_of_another_attempt_count"](monkeypatch)
+    play = Play(shape)
+    with pytest.raises(Violation, match=r"^S3: "):
+        scenario(play)
+    print(*play.transcript, sep="\n")
+
+
 def test_every_directed_bug_has_its_test() -> None:
     assert set(DIRECTED) == {
         "a_turn_takes_no_lock",
         "a_voter_id_comes_from_the_name_of_its_node",
         "a_refusal_counts_as_agreement",
+        "late_answers_of_another_attempt_count",
     }
