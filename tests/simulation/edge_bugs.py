@@ -175,7 +175,7 @@ def a_stranger_counts_for_the_voter_of_its_node(patch: Patch) -> None:
 # What operations make of the world.
 
 
-@caught(ON_MEMORY)
+@caught(DIRECTED)
 def late_answers_of_another_attempt_count(patch: Patch) -> None:
     shipped = candidacy.hear
 

@@ -112,7 +112,7 @@ def draw(seed: int, shape: str, callers: Callable[[], Sequence[Caller]]) -> Plan
     rng = Random(seed)
     n, q = SHAPES[shape].n, SHAPES[shape].q
     roles = (ROLE,) if rng.random() < 0.8 else ROLES[: rng.randrange(2, 4)]
-    size = rng.choice((2, 3, 3, 4, 5)) + len(roles) - 1
+    size = rng.choice((2, 2, 3, 3, 4, 5)) + len(roles) - 1
     errands = _errands(rng, n, size, roles)
     mishaps = _mishaps(rng, n, n - q)
     faults = _faults(rng, n, callers)

@@ -339,7 +339,7 @@ def a_classic_acceptance_is_no_vote(play: Play) -> None:
 
 @_with_voters("5")
 def an_isolated_candidate_decides_nothing(play: Play) -> None:
-    """Cut off after its own vote and one other, a candidate is neither elected nor forgotten; others decide."""
+    """Cut off after its own vote and one other, a candidate is neither elected nor forgotten."""
     e = play.elect(0)
     play.reach(e, 0, 1)
     play.yielded(e)

@@ -20,6 +20,8 @@ from polity_cli.edges.memory_ledger import MemoryLedger
 from polity_cli.edges.simnet import Seeded, SimNet
 from polity_cli.errors import LedgerError
 from tests.judging.operation import Violation
+from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.script import Play
 from tests.simulation.watch import Watch
 from tests.simulation.witness import Witness
 from tests.simulation.world import POLITY, ROLE, SHAPES, electorate_of, enter, voter_id
@@ -97,9 +99,20 @@ def elect_with_a_voter_that_refuses(folder: Path) -> None:
         raise Violation(f"S3: n0 calls chosen what is not: {outcome.tenure}")
 
 
+def answers_to_an_earlier_operation_go_astray(folder: Path) -> None:
+    """A query is given answers that another one asked for, before an election."""
+    shape, scenario = SCENARIOS["replies_to_others_do_not_count"]
+    play = Play(shape)
+    try:
+        scenario(play)
+    finally:
+        print(*play.transcript, sep="\n")
+
+
 SITUATIONS: dict[str, Callable[[Path], None]] = {
     "a_turn_takes_no_lock": two_processes_answer_at_once,
     "a_voter_id_comes_from_the_name_of_its_node": a_node_loses_its_ledger,
     "a_refusal_counts_as_agreement": elect_with_a_voter_that_refuses,
+    "late_answers_of_another_attempt_count": answers_to_an_earlier_operation_go_astray,
 }
 """The bug that each shows."""

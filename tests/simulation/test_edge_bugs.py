@@ -17,10 +17,10 @@ from tests.simulation.edge_bugs import DIRECTED, ON_MEMORY, ON_SQLITE
 from tests.simulation.shrink import shorten
 from tests.simulation.situations import SITUATIONS
 
-ENOUGH = 400
-"""About twice what the slowest of them takes."""
+ENOUGH = 1500
+"""Several times what the slowest of them takes."""
 
-MOST_LINES = 80
+MOST_LINES = 150
 
 
 def first_violation(run: Callable[[int], object], enough: int) -> tuple[int, Violation]:
@@ -72,7 +72,7 @@ def test_a_situation_made_on_purpose_catches(
     SITUATIONS[name](well)
     DIRECTED[name](monkeypatch)
     broken.mkdir()
-    with pytest.raises(Violation, match=r"promised sinks at n0|calls chosen what is not"):
+    with pytest.raises(Violation, match=r"promised sinks at n0|^S3: "):
         SITUATIONS[name](broken)
 
 
