@@ -1,0 +1,141 @@
+"""What is explored: which operations, how many voters, from which past.
+
+An operation's first attempt may be followed by a look (always) and by further ballots, as many as `ballots`
+allows; without that bound two operations that outbid each other would go on for ever. Everything else
+is unbounded: order, loss, copies and lateness of messages, crashes, waits that end at any time.
+
+Of two ballots of one round the greater proposer id wins, and ids are random. A case is therefore explored
+once for each order of its ballots' ids that `orders` gives; orders that differ only by the names of
+operations of one kind are the same exploration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from itertools import permutations
+from typing import NamedTuple
+
+from polity_cli.core.candidacy import Purpose
+
+
+class Op(NamedTuple):
+    """An operation of the node n<home>; `ballots` bounds its attempts, looks not counted."""
+
+    name: str
+    purpose: Purpose
+    home: int
+    ballots: int = 1
+    holder: str | None = None
+    term: int | None = None
+    hints: bool = True
+    """Whether it may be given a register as its local ledger; without that it looks or prepares first."""
+
+    @property
+    def node(self) -> str:
+        return f"n{self.home}"
+
+
+class Fate(Enum):
+    ENDS = "ends"
+    STAYS = "stays"
+    DIES = "dies"
+
+
+class Past(NamedTuple):
+    """An operation begun earlier: its first message reached these voters, its second those, ...
+
+    Then it is carried through with the last of them and ENDS, or STAYS under way with the answers still to
+    be heard, or DIES. Its hint is the register of the first voter it reached.
+    """
+
+    op: Op
+    reached: tuple[tuple[int, ...], ...]
+    fate: Fate = Fate.ENDS
+
+
+class Case(NamedTuple):
+    """`past` happens first, in order; its messages stay under way. Then `ops`, anyhow.
+
+    Without `stale_looks` a look after the last ballot, which can only end its operation, hears answers of one
+    moment; with it, old ones and new ones mixed.
+    """
+
+    name: str
+    n: int
+    ops: tuple[Op, ...]
+    past: tuple[Past, ...] = ()
+    stale_looks: bool = True
+
+    @property
+    def all_ops(self) -> tuple[Op, ...]:
+        return (*(p.op for p in self.past), *self.ops)
+
+    @property
+    def bound(self) -> str:
+        """What is bounded beside the number of ballots, in words."""
+        return "" if self.stale_looks else "; last looks hear answers of one moment"
+
+
+Slot = tuple[int, int]
+"""One ballot: the index of its operation among `all_ops`, and the number of the attempt."""
+
+
+def orders(case: Case) -> Iterator[tuple[Slot, ...]]:
+    """Each way in which the ids of the case's ballots can be ordered, lowest first, up to like operations.
+
+    Those of the past come before all others.
+    """
+    first = len(case.past)
+    before = tuple((i, k) for i, past in enumerate(case.past) for k in range(past.op.ballots))
+    slots = [(first + i, k) for i, op in enumerate(case.ops) for k in range(op.ballots)]
+    seen = set()
+    for order in permutations(slots):
+        shape = min(_renamed(case, order, first))
+        if shape not in seen:
+            seen.add(shape)
+            yield (*before, *order)
+
+
+def _renamed(case: Case, order: tuple[Slot, ...], first: int) -> Iterator[tuple[Slot, ...]]:
+    """The order under every exchange of operations that differ in nothing but name and node."""
+
+    def kind(op: Op) -> tuple[object, ...]:
+        # A guard names a node, so nodes may be exchanged only where nobody guards.
+        free = all(o.holder is None for o in case.ops) and not case.past
+        return (op.purpose, op.ballots, op.holder, op.term, op.hints, None if free else op.home)
+
+    ops = list(case.ops)
+    homes = [op.home for op in ops]
+    for swap in permutations(range(len(ops))):
+        same = all(kind(ops[i]) == kind(ops[j]) for i, j in enumerate(swap))
+        nodes = len({(homes[i], homes[j]) for i, j in enumerate(swap)}) == len(set(homes))
+        if same and nodes:
+            yield tuple((first + swap[i - first], k) for i, k in order)
+
+
+def elect(name: str, home: int, ballots: int = 1, *, hints: bool = True) -> Op:
+    return Op(name, Purpose.ELECT, home, ballots, hints=hints)
+
+
+def recall(name: str, ballots: int = 1, *, holder: str | None = None, term: int | None = None) -> Op:
+    return Op(name, Purpose.RECALL, 9, ballots, holder, term)
+
+
+def query(name: str, ballots: int = 1) -> Op:
+    return Op(name, Purpose.QUERY, 8, ballots)
+
+
+_WON = Past(elect("P", 2), ((0, 1, 2),))
+_RECALLED = Past(recall("S"), ((0, 1),))
+
+CI = (
+    Case("elect+elect", 3, (elect("E0", 0), elect("E1", 1))),
+    Case("elect+recall", 3, (elect("E0", 0), recall("R"))),
+    Case("elect+query", 3, (elect("E0", 0), query("Q"))),
+    Case("elect+recall-on-recalled", 3, (elect("E0", 0), recall("R")), (_WON, _RECALLED)),
+)
+FULL = (
+    Case("elect+elect+recall", 3, (elect("E0", 0), elect("E1", 1), recall("R"))),
+    Case("elect+recall+query", 3, (elect("E0", 0), recall("R"), query("Q"))),
+)
