@@ -1,6 +1,7 @@
 """`python -m tests.exploration [CASE...] [--full] [--processes N]` explores, and prints what was reached.
 
-Without names the cases of CI, with `--full` also the large ones and those that CI bounds, unbounded. Exits with 1 at a violation, whose steps are printed.
+Without names the cases of CI, with `--full` also the large ones and those that CI bounds, unbounded.
+Exits with 1 at a violation, whose steps are printed.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ def report(cases: Sequence[Case], *, processes: int) -> int:
     for case, order, found in explore_all(cases, processes=processes):
         states, transitions = states + found.states, transitions + found.transitions
         names = " < ".join(f"{case.all_ops[i].name}{'abcd'[k] if k else ''}" for i, k in order)
+        verdict = "VIOLATED" if found.violation else "kept"
         print(
             f"{case.name:{width}} {found.states:10,} {found.transitions:11,} {found.lone:8,} "
-            f"{found.seconds:8.1f}  {'VIOLATED' if found.violation else 'kept'} (ballots {names}{case.bound})",
+            f"{found.seconds:8.1f}  {verdict} (ballots {names}{case.bound})",
             flush=True,
         )
         if found.violation:
             broken += 1
             print(f"  {found.violation}", *(f"    {line}" for line in found.trace), sep="\n", flush=True)
-    print(
-        f"{states:,} states, {transitions:,} transitions, {broken} violations, {time.monotonic() - began:.0f} s"
-    )
+    seconds = time.monotonic() - began
+    print(f"{states:,} states, {transitions:,} transitions, {broken} violations, {seconds:.0f} s")
     return 1 if broken else 0
 
 

@@ -14,8 +14,8 @@ dies is one that takes no further turn. None of these needs a step of its own.
 
 Voters have numbers only where they are told apart: their ids are equal for all purposes of the rules, the
 operation's own voter is whichever register it is given as a hint, so states that differ by the order of
-voters are one state (`symmetric`). An answer that changes no register may be given at any time and costs nobody
-anything: it is given at once, whenever it can be. Hearing it is up to the operation.
+voters are one state (`symmetric`). An answer that changes no register may be given at any time and costs
+nobody anything: it is given at once, whenever it can be. Hearing it is up to the operation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from polity_cli.core.candidacy import Candidacy, Phase, Verdict
 from polity_cli.core.messages import Register, Stand, State
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
-from tests.exploration.cases import Case, Fate, Past, Slot
+from tests.exploration.cases import Case, Fate, LastLook, Past, Slot
 from tests.exploration.promises import History
 from tests.exploration.rules import TRUSTING, Rules, Trust, Turn, owner
 from tests.simulation.judge import Violation
@@ -109,7 +109,7 @@ class Board:
         symmetric: bool = True,
     ) -> None:
         self.case, self.trust, self.symmetric = case, trust, symmetric
-        self.rules = Rules(case.n, case.all_ops, order, trust)
+        self.rules = Rules(case, order, trust)
         shape = SHAPES[str(case.n)]
         self._needed = (shape.q, shape.f)
         self.messages: Index[m.Message] = Index()
@@ -142,7 +142,7 @@ class Board:
         return self._canonical(place)
 
     def _began(self, place: Place, op: int, past: Past) -> Place:
-        turn = self._begin(op, place[3 + past.reached[0][0]])
+        turn = self._begin(op, place[3 + past.reached[0][0]] if past.op.hints else -1)
         assert turn is not None
         place = self._act(place, op, turn)
         last = past.reached[-1]
@@ -301,7 +301,7 @@ class Board:
 
     def _may_be_stale(self, op: int, role: Role) -> bool:
         assert role.candidacy is not None
-        return self.case.stale_looks or self.rules.goes_on(op, role.candidacy)
+        return self.case.last_look is LastLook.ANY or self.rules.goes_on(op, role.candidacy)
 
     def _now(self, op: int, role: Role, register: Register) -> int:
         """The answer that a voter with this register gives to what the operation asks now, as a set."""

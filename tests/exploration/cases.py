@@ -36,6 +36,15 @@ class Op(NamedTuple):
         return f"n{self.home}"
 
 
+class LastLook(Enum):
+    """What an operation does once it yields after its last ballot: looks, and hears old and new answers
+    mixed; looks, and hears answers of one moment; or dies."""
+
+    ANY = ""
+    FRESH = "last looks hear answers of one moment"
+    NONE = "no look after the last ballot"
+
+
 class Fate(Enum):
     ENDS = "ends"
     STAYS = "stays"
@@ -46,26 +55,29 @@ class Past(NamedTuple):
     """An operation begun earlier: its first message reached these voters, its second those, ...
 
     Then it is carried through with the last of them and ENDS, or STAYS under way with the answers still to
-    be heard, or DIES. Its hint is the register of the first voter it reached.
+    be heard, or DIES. Its hint is the register of the first voter it reached, if it may have any.
     """
 
     op: Op
     reached: tuple[tuple[int, ...], ...]
     fate: Fate = Fate.ENDS
 
+    @property
+    def is_cut(self) -> bool:
+        return self.fate is not Fate.ENDS
+
 
 class Case(NamedTuple):
     """`past` happens first, in order; its messages stay under way. Then `ops`, anyhow.
 
-    Without `stale_looks` a look after the last ballot, which can only end its operation, hears answers of one
-    moment; with it, old ones and new ones mixed.
+    `last_look` bounds the look after an operation's last ballot, which can only end it.
     """
 
     name: str
     n: int
     ops: tuple[Op, ...]
     past: tuple[Past, ...] = ()
-    stale_looks: bool = True
+    last_look: LastLook = LastLook.ANY
 
     @property
     def all_ops(self) -> tuple[Op, ...]:
@@ -74,7 +86,12 @@ class Case(NamedTuple):
     @property
     def bound(self) -> str:
         """What is bounded beside the number of ballots, in words."""
-        return "" if self.stale_looks else "; last looks hear answers of one moment"
+        words = [f"{op.name} has no local ledger" for op in self.ops if not op.hints]
+        words += [
+            f"{p.op.name} {p.fate.value} after {len(p.reached)} message(s)" for p in self.past if p.is_cut
+        ]
+        words += [self.last_look.value] if self.last_look.value else []
+        return "".join(f"; {word}" for word in words)
 
 
 Slot = tuple[int, int]
@@ -118,8 +135,10 @@ def elect(name: str, home: int, ballots: int = 1, *, hints: bool = True) -> Op:
     return Op(name, Purpose.ELECT, home, ballots, hints=hints)
 
 
-def recall(name: str, ballots: int = 1, *, holder: str | None = None, term: int | None = None) -> Op:
-    return Op(name, Purpose.RECALL, 9, ballots, holder, term)
+def recall(
+    name: str, ballots: int = 1, *, holder: str | None = None, term: int | None = None, hints: bool = True
+) -> Op:
+    return Op(name, Purpose.RECALL, 9, ballots, holder, term, hints)
 
 
 def query(name: str, ballots: int = 1) -> Op:
@@ -128,14 +147,36 @@ def query(name: str, ballots: int = 1) -> Op:
 
 _WON = Past(elect("P", 2), ((0, 1, 2),))
 _RECALLED = Past(recall("S"), ((0, 1),))
+_TWO = (elect("E0", 0), elect("E1", 1))
+_STALE = Case("elect+recall-on-recalled", 3, (elect("E", 0), recall("R")), (_WON, _RECALLED))
 
 CI = (
-    Case("elect+elect", 3, (elect("E0", 0), elect("E1", 1))),
-    Case("elect+recall", 3, (elect("E0", 0), recall("R"))),
-    Case("elect+query", 3, (elect("E0", 0), query("Q"))),
-    Case("elect+recall-on-recalled", 3, (elect("E0", 0), recall("R")), (_WON, _RECALLED)),
+    Case("elect+elect", 3, _TWO),
+    Case("elect+recall", 3, (elect("E", 0), recall("R"))),
+    Case("elect+query", 3, (elect("E", 0), query("Q"))),
+    _STALE._replace(
+        name=f"{_STALE.name}-bounded", ops=(elect("E", 0), recall("R", hints=False)), last_look=LastLook.FRESH
+    ),
+    Case("elect+elect-of-4-bounded", 4, _TWO, last_look=LastLook.NONE),
+    Case(
+        "elect+elect-of-5-bounded",
+        5,
+        (elect("E1", 1),),
+        (Past(elect("E0", 0), ((0,),), Fate.STAYS),),
+        last_look=LastLook.NONE,
+    ),
+)
+"""In less than a minute. Those called bounded have an unbounded form below."""
+
+_THREE = (
+    Case("elect+elect+recall", 3, (*_TWO, recall("R"))),
+    Case("elect+recall+query", 3, (elect("E", 0), recall("R"), query("Q"))),
 )
 FULL = (
-    Case("elect+elect+recall", 3, (elect("E0", 0), elect("E1", 1), recall("R"))),
-    Case("elect+recall+query", 3, (elect("E0", 0), recall("R"), query("Q"))),
+    *(case._replace(name=f"{case.name}-bounded", last_look=LastLook.NONE) for case in _THREE),
+    Case("elect+elect-of-4", 4, _TWO),
+    Case("elect+elect-of-5", 5, _TWO),
+    _STALE,
+    *_THREE,
 )
+"""What takes long, the likely shortest first."""

@@ -57,7 +57,7 @@ def _run(rules: Rules, live: tuple[Register, ...], purpose: Purpose, hint: Regis
 
 
 def _next(rules: Rules, move: Move, registers: list[Register], draws: Callable[[], Draws]) -> Move:
-    """What the operation does next when these voters have answered what it asks, and then the wait is over."""
+    """What the operation does next, these voters having answered what it asks, then the wait being over."""
     c: Candidacy = move.candidacy
     if c.phase is not Phase.YIELD:
         for i, register in enumerate(registers):

@@ -20,7 +20,7 @@ where bugs are planted they must not be trusted; a test compares explorations wi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from polity_cli import booth
@@ -34,7 +34,7 @@ from polity_cli.core.tally import Chosen
 from polity_cli.core.tenure import ELECTORATE, VACANT
 from polity_cli.edges import wire
 from polity_cli.edges.memory_ledger import MemoryLedger
-from tests.exploration.cases import Op, Slot
+from tests.exploration.cases import Case, LastLook, Slot
 from tests.simulation.world import MAJORITY, POLITY, ROLE
 
 PACE = Pace(asks=1, looks=1)
@@ -49,6 +49,10 @@ def claim_of(op: int) -> bytes:
 def owner(drawn: bytes) -> int | None:
     """The index of the operation that drew this id; None for the empty claim of a new role."""
     return drawn[1] if drawn else None
+
+
+Heard = tuple[tuple[int, State], ...]
+"""Answers, each with the number of its voter, in the order of hearing them."""
 
 
 class Trust(NamedTuple):
@@ -67,7 +71,7 @@ class Turn(NamedTuple):
     candidacy: Candidacy | None
     sent: m.Message | None
     outcome: Outcome | None
-    how: tuple[tuple[int, State], ...]
+    how: Heard
     then: str
 
 
@@ -95,10 +99,12 @@ class _Twin(MemoryLedger):
 
 
 class Rules:
-    """The rules for voters 0 to n-1 and these operations, with ballot ids in this order."""
+    """The rules for the voters and operations of a case, with ballot ids in this order."""
 
-    def __init__(self, n: int, ops: tuple[Op, ...], order: tuple[Slot, ...], trust: Trust) -> None:
-        self.n, self.ops, self.trust = n, ops, trust
+    def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust) -> None:
+        n = case.n
+        self.last_look = case.last_look
+        self.ops, self.trust = case.all_ops, trust
         enrolled = [Enrolled(b"voter%03d" % i, f"n{i}") for i in range(n)]
         self.voters = [e.voter for e in enrolled]
         self.electorate = founding_record(POLITY, enrolled, MAJORITY)
@@ -158,14 +164,14 @@ class Rules:
             if turn is not None:
                 found.setdefault((turn.candidacy, turn.sent, turn.outcome), turn)
 
-        offers = [(i, s) for i, states in enumerate(answers) for s in sorted(states)]
-        waiting: list[tuple[Candidacy, tuple[tuple[int, State], ...]]] = [(c, ())]
+        offers = tuple((i, s) for i, states in enumerate(answers) for s in sorted(states))
+        waiting: list[tuple[Candidacy, Heard]] = [(c, ())]
         seen: set[object] = set()
         while waiting:
             now, how = waiting.pop(0)
             keep(self._woken(op, now, how))
             keep(self._given_up(op, now, how))
-            for i, state in offers:
+            for i, state in self._unlike(now, offers, answers):
                 move = self._heard(op, now, state._replace(voter=self.voters[i]))
                 after = move.candidacy
                 if after.phase is not now.phase or move.send is not None:
@@ -176,6 +182,22 @@ class Rules:
                         seen.add(mark)
                         waiting.append((after, (*how, (i, state))))
         return list(found.values())
+
+    def _unlike(
+        self, c: Candidacy, offers: Heard, answers: tuple[frozenset[State], ...]
+    ) -> Iterator[tuple[int, State]]:
+        """The answers to hear next, one of those that come from voters of whom all the same is known."""
+        if not self.trust.answers:
+            yield from offers
+            return
+        heard = {voter: state._replace(voter=NOBODY) for voter, state in c.states}
+        tried = set()
+        for i, state in offers:
+            known = heard.get(self.voters[i])
+            mark = (answers[i], known, state)
+            if mark not in tried and state != known:
+                tried.add(mark)
+                yield i, state
 
     def _like(self, c: Candidacy, answers: tuple[frozenset[State], ...]) -> object:
         """Equal for candidacies that heard the same from voters whose answers are the same."""
@@ -188,13 +210,13 @@ class Rules:
     def _heard(self, op: int, c: Candidacy, state: State) -> Move:
         return self._draw(op, c.attempts, lambda d: candidacy.hear(c, state, 0.0, d))
 
-    def _woken(self, op: int, c: Candidacy, how: tuple[tuple[int, State], ...]) -> Turn | None:
+    def _woken(self, op: int, c: Candidacy, how: Heard) -> Turn | None:
         move = self._draw(op, c.attempts, lambda d: candidacy.wake(c, 0.0, d))
         if move.candidacy.phase is c.phase:
             return None  # it only asks again
         return self._said(op, move, how, "has waited long enough")
 
-    def _given_up(self, op: int, c: Candidacy, how: tuple[tuple[int, State], ...]) -> Turn | None:
+    def _given_up(self, op: int, c: Candidacy, how: Heard) -> Turn | None:
         """Only if it then says more than `unknown`, which is no more than dying."""
         never_asked = c.attempts == 0 or (c.attempts == 1 and c.phase is Phase.PREPARE)
         if c.order.purpose is Purpose.QUERY or (never_asked and self.trust.answers):
@@ -214,9 +236,11 @@ class Rules:
             move = act(Draws(bytes((rank, op, attempts)) + bytes(5)))
         return move
 
-    def _said(self, op: int, move: Move, how: tuple[tuple[int, State], ...], then: str) -> Turn | None:
+    def _said(self, op: int, move: Move, how: Heard, then: str) -> Turn | None:
         c = move.candidacy
         if c.phase is Phase.YIELD:
+            if self.last_look is LastLook.NONE and not self.goes_on(op, c):
+                return None
             yielded = c
             move = self._draw(op, c.attempts, lambda d: candidacy.wake(yielded, 0.0, d))
             c = move.candidacy

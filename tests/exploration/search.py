@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from tests.simulation.judge import Violation
 
 
 class Found(NamedTuple):
-    """What an exploration came to; `violation` is empty if all promises were kept, `lone` counts runs for L1."""
+    """What an exploration came to; `violation` is empty if all promises were kept, `lone` the runs for L1."""
 
     case: str
     states: int
@@ -95,6 +95,10 @@ class Search:
                         if came is not None:
                             came[after] = (place, step)
             frontier = ahead
+
+    def places(self) -> Iterable[Place]:
+        """Every state reached, if the exploration is traced."""
+        return self._came or ()
 
     def leave_alone(self) -> int:
         """Check L1 on the ledgers of every state reached; returns how many lone operations were run."""
