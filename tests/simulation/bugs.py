@@ -7,7 +7,7 @@ caught; `HARMLESS` look just as bad and break none, so whoever catches one of th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,6 +149,17 @@ def a_replay_ignores_promises(patch: Patch) -> None:
 def a_promise_is_lost_in_a_crash(patch: Patch) -> None:
     def save(self: MemoryTransaction, register: Register) -> None:
         self.register = register._replace(promised=max(self.register.promised, register.accepted))
+
+    patch.setattr(MemoryTransaction, "save", save)
+
+
+@bug
+def a_lost_ledger_keeps_its_voter(patch: Patch) -> None:
+    """A ledger is lost, here whenever news is to be kept, and its voter comes back under the same id."""
+
+    def save(self: MemoryTransaction, register: Register) -> None:
+        is_news = register.confirmed_ballot != self.register.confirmed_ballot
+        self.register = Register() if is_news else register
 
     patch.setattr(MemoryTransaction, "save", save)
 
@@ -374,7 +385,43 @@ def a_look_tells_whatever_is_pending(patch: Patch) -> None:
     patch.setattr(candidacy, "_after_look", after_look)
 
 
+@bug
+def whatever_was_accepted_is_announced(patch: Patch) -> None:
+    """A look that ends an operation announces the highest ballot it saw, chosen or not."""
+    shipped = candidacy._after_look
+
+    def after_look(c: Candidacy, now_s: float, draws: Draws) -> Move:
+        move = shipped(c, now_s, draws)
+        outcome = move.candidacy.outcome
+        if outcome is None:
+            return move
+        highest = max((s for _, s in c.states), key=lambda s: s.accepted)
+        news = Chosen(highest.accepted, highest.tenure)
+        return Move(move.candidacy._replace(outcome=outcome._replace(chosen=news)))
+
+    patch.setattr(candidacy, "_after_look", after_look)
+
+
 # Trying again.
+
+
+@bug
+def a_vacancy_has_no_claim(patch: Patch) -> None:
+    """A recall does not recognise its own work."""
+    patch.setattr(Tenure, "emptied", lambda self, claim: Tenure(self.term + 1, None, b""))
+
+
+@bug
+def a_candidate_only_stands(patch: Patch) -> None:
+    """It neither looks nor prepares after a stand without a verdict: some answers hold it for ever."""
+    shipped = candidacy.wake
+
+    def wake(c: Candidacy, now_s: float, draws: Draws, alive: Collection[bytes] | None = None) -> Move:
+        if c.phase is Phase.YIELD and c.stood is not None:
+            return candidacy._stand(c, c.base, now_s, draws)
+        return shipped(c, now_s, draws, alive)
+
+    patch.setattr(candidacy, "wake", wake)
 
 
 @bug

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.exploration.planted import CAUGHT
 from tests.judging.operation import Violation
 from tests.simulation.bugs import BUGS, HARMLESS
 from tests.simulation.chaos import schedule
@@ -33,7 +34,7 @@ def test_a_directed_schedule_catches(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_bug_is_caught_somehow() -> None:
-    assert set(BUGS) == set(RANDOM) | set(DIRECTED)
+    assert set(BUGS) == set(RANDOM) | set(DIRECTED) | set(CAUGHT)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,13 @@
+"""The explorer: every state that the shipped rules can reach with few operations, and each checked.
+
+    cases     what is explored: operations, voters, the past
+    rules     a voter's turn and an operation's turn, made by the shipped functions
+    promises  S1 to S3 at every step
+    board     states, and the steps between them
+    lone      L1 from every ledger reached
+    search    breadth first; the way to a violation
+    story     that way as a conversation
+    planted   bugs and the cases that catch them
+
+`python -m tests.exploration [CASE...] [--full]` runs it.
+"""

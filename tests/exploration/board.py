@@ -1,0 +1,458 @@
+"""The states of an exploration and the steps between them, as tuples of small numbers.
+
+A state is `(messages, ops, past, voter, voter, ...)`:
+
+    messages   a set of bits: every query and announcement sent so far that can still change a register
+    ops        number of a tuple of `Role`s: how far each operation is
+    past       number of a `promises.History`: what is chosen
+    voter      number of a `Voter`: a register, the answers given to each operation, and the votes ever cast
+
+Sets of messages and of answers only grow. That covers every loss (never taken out), every copy (taken out
+again), every order and every lateness. A voter that crashes between receiving and saving is one that has not
+taken the message; between saving and replying, one whose answer is never heard; an operation whose process
+dies is one that takes no further turn. None of these needs a step of its own.
+
+Voters have numbers only where they are told apart: their ids are equal for all purposes of the rules, the
+operation's own voter is whichever register it is given as a hint, so states that differ by the order of
+voters are one state (`symmetric`). An answer that changes no register may be given at any time and costs
+nobody anything: it is given at once, whenever it can be. Hearing it is up to the operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from itertools import count, product
+from typing import Generic, NamedTuple, TypeVar
+
+from polity_cli.core import candidacy
+from polity_cli.core import messages as m
+from polity_cli.core.candidacy import Candidacy, Phase, Verdict
+from polity_cli.core.messages import Register, Stand, State
+from polity_cli.core.tally import Chosen
+from tests.exploration import promises
+from tests.exploration.cases import Case, Fate, LastLook, Past, Slot
+from tests.exploration.promises import History
+from tests.exploration.rules import TRUSTING, Rules, Trust, Turn, owner
+from tests.judging.operation import Violation
+from tests.simulation.world import SHAPES
+
+T = TypeVar("T", bound=Hashable)
+Place = tuple[int, ...]
+"""A state."""
+
+
+class Index(Generic[T]):
+    """Numbers for things, and back."""
+
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self._numbers: dict[T, int] = {}
+
+    def __call__(self, item: T) -> int:
+        number = self._numbers.setdefault(item, len(self.items))
+        if number == len(self.items):
+            self.items.append(item)
+        return number
+
+
+class Voter(NamedTuple):
+    """A voter: its register, the answers it gave to each operation, and the votes it ever cast as bits."""
+
+    register: Register
+    answers: tuple[int, ...]
+    votes: int
+
+
+class Role(NamedTuple):
+    """The part an operation plays: not begun, under way with a candidacy since term `start`, or over.
+
+    `barred` says that it ended with a verdict by which its claim must never be chosen.
+    """
+
+    begun: bool = False
+    candidacy: Candidacy | None = None
+    start: int = 0
+    barred: bool = False
+
+
+OVER = Role(begun=True)
+BARRED = Role(begun=True, barred=True)
+_TAKE_EFFECT = (Verdict.WON, Verdict.RECALLED, Verdict.UNKNOWN)
+
+
+class Take(NamedTuple):
+    """A voter like this one takes a message."""
+
+    voter: int
+    message: int
+
+
+class Act(NamedTuple):
+    """An operation begins, or says something."""
+
+    op: int
+    turn: int
+
+
+Step = Take | Act
+
+
+class Board:
+    """All states of one case with one order of ballots, made as they are asked for."""
+
+    def __init__(
+        self,
+        case: Case,
+        order: tuple[Slot, ...],
+        *,
+        trust: Trust = TRUSTING,
+        symmetric: bool = True,
+    ) -> None:
+        self.case, self.trust, self.symmetric = case, trust, symmetric
+        self.rules = Rules(case, order, trust)
+        shape = SHAPES[str(case.n)]
+        self._needed = (shape.q, shape.f)
+        self.messages: Index[m.Message] = Index()
+        self.answers: Index[frozenset[State]] = Index()
+        self.voters: Index[Voter] = Index()
+        self.turns: Index[Turn] = Index()
+        self.roles: Index[Role] = Index()
+        self.ops: Index[tuple[int, ...]] = Index()
+        self.pasts: Index[History] = Index()
+        self._votes: Index[Chosen] = Index()
+        self._tried: dict[tuple[Register, m.Message], tuple[Register, State | None]] = {}
+        self._effects: dict[int, tuple[int, int, int]] = {}
+        self._taken: dict[tuple[int, int, int], tuple[int, ...]] = {}
+        self._begun: dict[tuple[int, int], int | None] = {}
+        self._said: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
+        self._acted: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
+        self._heard: dict[tuple[int, int, int], int] = {}
+        self._decides: dict[tuple[int, int], int] = {}
+        self._bare: dict[tuple[int, int], int] = {}
+        self._told: dict[tuple[int, int, int], int] = {}
+
+    def start(self) -> Place:
+        """The state in which the exploration begins: the case's past carried through."""
+        many = len(self.case.all_ops)
+        ops = self.ops((self.roles(Role()),) * many)
+        voter = self.voters(Voter(Register(), (self.answers(frozenset()),) * many, 0))
+        place: Place = (0, ops, self.pasts(History()), *((voter,) * self.case.n))
+        for op, past in enumerate(self.case.past):
+            place = self._began(place, op, past)
+        return self._canonical(place)
+
+    def _began(self, place: Place, op: int, past: Past) -> Place:
+        turn = self._begin(op, place[3 + past.reached[0][0]] if past.op.hints else -1)
+        assert turn is not None
+        place = self._act(place, op, turn)
+        last = past.reached[-1]
+        for phase in count():
+            c = self.role(place, op).candidacy
+            if c is None:
+                return place
+            for voter in past.reached[phase] if phase < len(past.reached) else last:
+                place = self._take(place, 3 + voter, self.messages(candidacy.message(c)))[0]
+            if past.fate is not Fate.ENDS and phase + 1 == len(past.reached):
+                return self._over(place, op) if past.fate is Fate.DIES else place
+            place = self._act(place, op, self._best(place, op))
+        raise AssertionError("it never ends")
+
+    def _over(self, place: Place, op: int) -> Place:
+        roles = list(self.ops.items[place[1]])
+        roles[op] = self.roles(OVER)
+        voters = [self._telling(voter, op, OVER) for voter in place[3:]]
+        return (place[0], self.ops(tuple(roles)), place[2], *voters)
+
+    def _best(self, place: Place, op: int) -> int:
+        """The turn of an operation that nobody disturbs."""
+
+        def worth(turn: int) -> tuple[bool, int, int]:
+            it = self.turns.items[turn]
+            return it.outcome is None or it.outcome.verdict is Verdict.NO_QUORUM, len(it.then), -len(it.how)
+
+        return min(self._turns_of(place, op), key=worth)
+
+    def role(self, place: Place, op: int) -> Role:
+        return self.roles.items[self.ops.items[place[1]][op]]
+
+    def registers(self, place: Place) -> tuple[Register, ...]:
+        return tuple(self.voters.items[v].register for v in place[3:])
+
+    def steps(self, place: Place) -> list[tuple[Step, Place]]:
+        """Every step from here, and the state it leads to. Raises Violation, whose `step` says by which."""
+        found: list[tuple[Step, Place]] = []
+        voters = place[3:]
+        kinds = [i for i, v in enumerate(voters) if not (self.symmetric and i and v == voters[i - 1])]
+        step: Step
+        for i in kinds:
+            todo = place[0] & self._effects_on(voters[i])[1]
+            while todo:
+                low = todo & -todo
+                todo ^= low
+                step = Take(voters[i], low.bit_length() - 1)
+                try:
+                    afters = self._take(place, 3 + i, step.message)
+                    found.extend([(step, self._canonical(after)) for after in afters])
+                except Violation as violation:
+                    violation.step = step  # type: ignore[attr-defined]
+                    raise
+        for op in range(len(self.case.all_ops)):
+            for turn in self._turns_of(place, op):
+                step = Act(op, turn)
+                try:
+                    found.append((step, self._canonical(self._act(place, op, turn))))
+                except Violation as violation:
+                    violation.step = step  # type: ignore[attr-defined]
+                    raise
+        return found
+
+    def _canonical(self, place: Place) -> Place:
+        """The one state for all that differ only in which voter is which, or in spent messages."""
+        past, bare, effects, known = place[2], self._bare, self._effects, len(self.messages.items)
+        alive = 0
+        voters = []
+        for voter in place[3:]:
+            voter = bare.get((voter, past)) or self._without(voter, past)
+            effect = effects.get(voter)
+            if effect is None or effect[0] != known:
+                effect = self._effects_on(voter)
+            alive |= effect[2]
+            voters.append(voter)
+        if self.symmetric:
+            voters.sort()
+        return (place[0] & alive, place[1], past, *voters)
+
+    # The way back.
+
+    def arrange(self, place: Place, step: Step, after: Place) -> list[int]:
+        """For each voter of the state that a step leads to, its position before the step."""
+        if isinstance(step, Take):
+            ends = self._take(place, 3 + place[3:].index(step.voter), step.message)
+        else:
+            ends = [self._act(place, step.op, step.turn)]
+        end = next(end for end in ends if self._canonical(end) == after)
+        bare = [self._without(voter, end[2]) for voter in end[3:]]
+        return sorted(range(len(bare)), key=lambda i: bare[i]) if self.symmetric else list(range(len(bare)))
+
+    # Voters.
+
+    def _answer(self, register: Register, message: m.Message) -> tuple[Register, State | None]:
+        key = (register, message)
+        known = self._tried.get(key)
+        if known is None:
+            known = self._tried[key] = self.rules.answer(register, message)
+        return known
+
+    def _effects_on(self, voter: int) -> tuple[int, int, int]:
+        """How many messages were considered, which of them change the voter now, and which may ever."""
+        known = self._effects.get(voter, (0, 0, 0))
+        if known[0] == len(self.messages.items):
+            return known
+        register = self.voters.items[voter].register
+        _, now, ever = known
+        for i, message in enumerate(self.messages.items[known[0] :], start=known[0]):
+            if not isinstance(message, m.Read):
+                now |= (self._answer(register, message)[0] != register) << i
+                ever |= (not self.rules.is_spent(register, message)) << i
+        known = self._effects[voter] = (len(self.messages.items), now, ever)
+        return known
+
+    def _take(self, place: Place, at: int, message: int) -> list[Place]:
+        """The states in which the voter at this position may be once it has taken a message."""
+        old = place[at]
+        key = (old, message, place[1])
+        known = self._taken.get(key)
+        if known is None:
+            known = self._taken[key] = self._taking(old, self.messages.items[message], place[1])
+        cast = self.voters.items[known[0]].votes & ~self.voters.items[old].votes
+        if cast:
+            place = self._counted((*place[:at], known[0], *place[at + 1 :]), cast)
+        return [(*place[:at], new, *place[at + 1 :]) for new in known]
+
+    def _taking(self, voter: int, message: m.Message, ops: int) -> tuple[int, ...]:
+        before = self.voters.items[voter]
+        register, reply = self._answer(before.register, message)
+        promises.check_step(before.register, register)
+        votes = before.votes
+        if (register.accepted, register.tenure) != (before.register.accepted, before.register.tenure):
+            votes |= 1 << self._votes(Chosen(register.accepted, register.tenure))
+            if isinstance(message, Stand) and register.accepted.is_fast:
+                votes |= 1 << self._votes(Chosen(message.base, message.vacancy))
+        choices = []
+        for op, number in enumerate(self.ops.items[ops]):
+            role = self.roles.items[number]
+            if self._looks_lazily(role):
+                kept = {before.answers[op]}
+                if not self.answers.items[before.answers[op]] and self._may_be_stale(op, role):
+                    # An answer of before this change is under way to the look, or it is not.
+                    earlier = self._now(op, role, before.register)
+                    if earlier != self._now(op, role, register):
+                        kept.add(earlier)
+            else:
+                answers = set(self.answers.items[before.answers[op]])
+                if reply is not None and owner(reply.attempt) == op:
+                    answers.add(reply)
+                kept = {self._kept(op, role, register, answers)}
+            choices.append(sorted(kept))
+        return tuple(self.voters(Voter(register, kept, votes)) for kept in product(*choices))
+
+    def _looks_lazily(self, role: Role) -> bool:
+        return self.trust.answers and role.candidacy is not None and role.candidacy.phase is Phase.LOOK
+
+    def _may_be_stale(self, op: int, role: Role) -> bool:
+        assert role.candidacy is not None
+        return self.case.last_look is LastLook.ANY or self.rules.goes_on(op, role.candidacy)
+
+    def _now(self, op: int, role: Role, register: Register) -> int:
+        """The answer that a voter with this register gives to what the operation asks now, as a set."""
+        return self._asked(op, role, register, set())
+
+    def _kept(self, op: int, role: Role, register: Register, answers: set[State]) -> int:
+        """The answers that an operation may still hear, with those a voter gives it without being changed.
+
+        To a look at most one is kept, of an earlier register; that of the present one can be had any time.
+        """
+        if self._looks_lazily(role):
+            assert role.candidacy is not None
+            return self.answers(frozenset(s for s in answers if s.attempt == role.candidacy.attempt))
+        return self._asked(op, role, register, answers)
+
+    def _asked(self, op: int, role: Role, register: Register, answers: set[State]) -> int:
+        c = role.candidacy
+        if c is None:
+            return self.answers(frozenset())
+        asked = [candidacy.message(c)]
+        if not self.trust.answers and c.phase is Phase.ACCEPT:
+            first = Phase.PREPARE if c.stood is None else Phase.STAND
+            asked.append(candidacy.message(c._replace(phase=first, proposal=c.stood)))
+        for message in asked:
+            after, reply = self._answer(register, message)
+            if after == register and reply is not None:
+                answers.add(reply)
+        useful = (self.rules.useful(op, c, s) for s in answers)
+        return self.answers(frozenset(s for s in useful if s is not None))
+
+    def _counted(self, place: Place, cast: int) -> Place:
+        """The state once it is seen what new votes decide. Votes for what is chosen need not be kept."""
+        while cast:
+            low = cast & -cast
+            cast ^= low
+            vote = self._votes.items[low.bit_length() - 1]
+            votes = sum([1 for v in place[3:] if self.voters.items[v].votes & low])
+            if votes >= self._needed[vote.ballot.kind]:
+                place = (*place[:2], self._choose(place[2], low), *place[3:])
+                by = owner(vote.tenure.claim)
+                if by is not None and self.role(place, by).barred:
+                    name = self.case.all_ops[by].name
+                    raise Violation(f"S3: {name} ended without effect, and now {vote.tenure} is chosen")
+        return place
+
+    def _choose(self, past: int, vote: int) -> int:
+        known = self._decides.get((past, vote))
+        if known is None:
+            now = self.pasts.items[past]
+            ballot, tenure = self._votes.items[vote.bit_length() - 1]
+            if Chosen(ballot, tenure) not in now.chosen:
+                now = promises.choose(now, ballot, tenure)
+            known = self._decides[past, vote] = self.pasts(now)
+        return known
+
+    def _without(self, voter: int, past: int) -> int:
+        """The voter without its votes for what is chosen: the past has them."""
+        known = self._bare.get((voter, past))
+        if known is None:
+            it = self.voters.items[voter]
+            chosen = sum(1 << self._votes(c) for c in self.pasts.items[past].chosen)
+            known = self._bare[voter, past] = self.voters(it._replace(votes=it.votes & ~chosen))
+        return known
+
+    # Operations.
+
+    def _turns_of(self, place: Place, op: int) -> list[int]:
+        """The turns an operation may take."""
+        number = self.ops.items[place[1]][op]
+        role = self.roles.items[number]
+        if role.candidacy is None:
+            if role.begun:
+                return []
+            hints = [-1, *(sorted(set(place[3:])) if self.case.all_ops[op].hints else [])]
+            begun = {self._begin(op, hint) for hint in hints}
+            return sorted(turn for turn in begun if turn is not None)
+        heard_of = self._heard
+        answers = tuple([heard_of.get((op, number, v)) or self._offered(op, number, v) for v in place[3:]])
+        key = (number, op, answers)
+        known = self._said.get(key)
+        if known is None:
+            heard = tuple([self.answers.items[a] for a in answers])
+            turns = self.rules.turns(op, role.candidacy, heard)
+            known = self._said[key] = [self.turns(turn) for turn in turns]
+        return known
+
+    def _offered(self, op: int, role: int, voter: int) -> int:
+        """The answers of a voter that the operation may hear now."""
+        key = (op, role, voter)
+        known = self._heard.get(key)
+        if known is None:
+            it = self.voters.items[voter]
+            known = it.answers[op]
+            if self._looks_lazily(self.roles.items[role]) and not self.answers.items[known]:
+                known = self._now(op, self.roles.items[role], it.register)
+            self._heard[key] = known
+        return known
+
+    def _begin(self, op: int, hint: int) -> int | None:
+        """The number of an operation's first turn with this voter's register, or with none, as its hint."""
+        key = (op, hint)
+        if key not in self._begun:
+            turn = self.rules.begin(op, None if hint < 0 else self.voters.items[hint].register)
+            self._begun[key] = None if turn is None else self.turns(turn)
+        return self._begun[key]
+
+    def _act(self, place: Place, op: int, turn: int) -> Place:
+        """The state once an operation has taken a turn."""
+        key = (place[1], place[2], op, turn)
+        known = self._acted.get(key)
+        if known is None:
+            known = self._acted[key] = self._acting(*key)
+        ops, past, role, sent = known
+        if sent:
+            promises.check_value(self._in(sent), self._in(place[0]))
+        voters = []
+        for voter in place[3:]:
+            told = self._told.get((voter, op, role))
+            if told is None:
+                told = self._told[voter, op, role] = self._telling(voter, op, self.roles.items[role])
+            voters.append(told)
+        return (place[0] | sent, ops, past, *voters)
+
+    def _in(self, bits: int) -> list[m.Message]:
+        return [self.messages.items[i] for i in range(bits.bit_length()) if bits >> i & 1]
+
+    def _acting(self, ops: int, past: int, op: int, turn: int) -> tuple[int, int, int, int]:
+        roles = list(self.ops.items[ops])
+        before = self.roles.items[roles[op]]
+        now = self.pasts.items[past]
+        start = before.start if before.begun else now.term
+        taken = self.turns.items[turn]
+        role = Role(True, taken.candidacy, start)
+        if taken.outcome is not None:
+            now = promises.end(now, self.case.all_ops, op, start, taken.outcome)
+            role = OVER if taken.outcome.verdict in _TAKE_EFFECT else BARRED
+            for t in now.implied - self.pasts.items[past].implied:
+                by = owner(t.claim)
+                if by is not None and self.roles.items[roles[by]].barred:
+                    raise Violation(
+                        f"S3: {self.case.all_ops[by].name} ended without effect, but {t} was recalled"
+                    )
+        sent = 0
+        if taken.sent is not None and not isinstance(taken.sent, m.Read):
+            sent = 1 << self.messages(taken.sent)
+        roles[op] = self.roles(role)
+        return self.ops(tuple(roles)), self.pasts(now), roles[op], sent
+
+    def _telling(self, voter: int, op: int, role: Role) -> int:
+        """The voter's number once the operation asks what it asks now."""
+        it = self.voters.items[voter]
+        answers = list(it.answers)
+        answers[op] = self._kept(op, role, it.register, set(self.answers.items[answers[op]]))
+        return self.voters(it._replace(answers=tuple(answers)))

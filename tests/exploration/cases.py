@@ -1,0 +1,182 @@
+"""What is explored: which operations, how many voters, from which past.
+
+An operation's first attempt may be followed by a look (always) and by further ballots, as many as `ballots`
+allows; without that bound two operations that outbid each other would go on for ever. Everything else
+is unbounded: order, loss, copies and lateness of messages, crashes, waits that end at any time.
+
+Of two ballots of one round the greater proposer id wins, and ids are random. A case is therefore explored
+once for each order of its ballots' ids that `orders` gives; orders that differ only by the names of
+operations of one kind are the same exploration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from itertools import permutations
+from typing import NamedTuple
+
+from polity_cli.core.candidacy import Purpose
+
+
+class Op(NamedTuple):
+    """An operation of the node n<home>; `ballots` bounds its attempts, looks not counted."""
+
+    name: str
+    purpose: Purpose
+    home: int
+    ballots: int = 1
+    holder: str | None = None
+    term: int | None = None
+    hints: bool = True
+    """Whether it may be given a register as its local ledger; without that it looks or prepares first."""
+
+    @property
+    def node(self) -> str:
+        return f"n{self.home}"
+
+
+class LastLook(Enum):
+    """What an operation does once it yields after its last ballot: looks, and hears old and new answers
+    mixed; looks, and hears answers of one moment; or dies."""
+
+    ANY = ""
+    FRESH = "last looks hear answers of one moment"
+    NONE = "no look after the last ballot"
+
+
+class Fate(Enum):
+    ENDS = "ends"
+    STAYS = "stays"
+    DIES = "dies"
+
+
+class Past(NamedTuple):
+    """An operation begun earlier: its first message reached these voters, its second those, ...
+
+    Then it is carried through with the last of them and ENDS, or STAYS under way with the answers still to
+    be heard, or DIES. Its hint is the register of the first voter it reached, if it may have any.
+    """
+
+    op: Op
+    reached: tuple[tuple[int, ...], ...]
+    fate: Fate = Fate.ENDS
+
+    @property
+    def is_cut(self) -> bool:
+        return self.fate is not Fate.ENDS
+
+
+class Case(NamedTuple):
+    """`past` happens first, in order; its messages stay under way. Then `ops`, anyhow.
+
+    `last_look` bounds the look after an operation's last ballot, which can only end it.
+    """
+
+    name: str
+    n: int
+    ops: tuple[Op, ...]
+    past: tuple[Past, ...] = ()
+    last_look: LastLook = LastLook.ANY
+
+    @property
+    def all_ops(self) -> tuple[Op, ...]:
+        return (*(p.op for p in self.past), *self.ops)
+
+    @property
+    def bound(self) -> str:
+        """What is bounded beside the number of ballots, in words."""
+        words = [f"{op.name} has no local ledger" for op in self.ops if not op.hints]
+        words += [
+            f"{p.op.name} {p.fate.value} after {len(p.reached)} message(s)" for p in self.past if p.is_cut
+        ]
+        words += [self.last_look.value] if self.last_look.value else []
+        return "".join(f"; {word}" for word in words)
+
+
+Slot = tuple[int, int]
+"""One ballot: the index of its operation among `all_ops`, and the number of the attempt."""
+
+
+def orders(case: Case) -> Iterator[tuple[Slot, ...]]:
+    """Each way in which the ids of the case's ballots can be ordered, lowest first, up to like operations.
+
+    Those of the past come before all others.
+    """
+    first = len(case.past)
+    before = tuple((i, k) for i, past in enumerate(case.past) for k in range(past.op.ballots))
+    slots = [(first + i, k) for i, op in enumerate(case.ops) for k in range(op.ballots)]
+    seen = set()
+    for order in permutations(slots):
+        shape = min(_renamed(case, order, first))
+        if shape not in seen:
+            seen.add(shape)
+            yield (*before, *order)
+
+
+def _renamed(case: Case, order: tuple[Slot, ...], first: int) -> Iterator[tuple[Slot, ...]]:
+    """The order under every exchange of operations that differ in nothing but name and node."""
+
+    def kind(op: Op) -> tuple[object, ...]:
+        # A guard names a node, so nodes may be exchanged only where nobody guards.
+        free = all(o.holder is None for o in case.ops) and not case.past
+        return (op.purpose, op.ballots, op.holder, op.term, op.hints, None if free else op.home)
+
+    ops = list(case.ops)
+    homes = [op.home for op in ops]
+    for swap in permutations(range(len(ops))):
+        same = all(kind(ops[i]) == kind(ops[j]) for i, j in enumerate(swap))
+        nodes = len({(homes[i], homes[j]) for i, j in enumerate(swap)}) == len(set(homes))
+        if same and nodes:
+            yield tuple((first + swap[i - first], k) for i, k in order)
+
+
+def elect(name: str, home: int, ballots: int = 1, *, hints: bool = True) -> Op:
+    return Op(name, Purpose.ELECT, home, ballots, hints=hints)
+
+
+def recall(
+    name: str, ballots: int = 1, *, holder: str | None = None, term: int | None = None, hints: bool = True
+) -> Op:
+    return Op(name, Purpose.RECALL, 9, ballots, holder, term, hints)
+
+
+def query(name: str, ballots: int = 1) -> Op:
+    return Op(name, Purpose.QUERY, 8, ballots)
+
+
+_WON = Past(elect("P", 2), ((0, 1, 2),))
+_RECALLED = Past(recall("S"), ((0, 1),))
+_TWO = (elect("E0", 0), elect("E1", 1))
+_STALE = Case("elect+recall-on-recalled", 3, (elect("E", 0), recall("R")), (_WON, _RECALLED))
+
+CI = (
+    Case("elect+elect", 3, _TWO),
+    Case("elect+recall", 3, (elect("E", 0), recall("R"))),
+    Case("elect+query", 3, (elect("E", 0), query("Q"))),
+    _STALE._replace(
+        name=f"{_STALE.name}-bounded", ops=(elect("E", 0), recall("R", hints=False)), last_look=LastLook.FRESH
+    ),
+    Case("elect+elect-of-4-bounded", 4, _TWO, last_look=LastLook.NONE),
+    Case(
+        "elect+elect-of-5-bounded",
+        5,
+        (elect("E1", 1),),
+        (Past(elect("E0", 0), ((0,),), Fate.STAYS),),
+        last_look=LastLook.NONE,
+    ),
+)
+"""In less than a minute. Those called bounded have an unbounded form below."""
+
+_THREE = (
+    Case("elect+elect+recall", 3, (*_TWO, recall("R"))),
+    Case("elect+recall+query", 3, (elect("E", 0), recall("R"), query("Q"))),
+)
+FULL = (
+    *(case._replace(name=f"{case.name}-bounded", last_look=LastLook.NONE) for case in _THREE),
+    Case("elect+elect-of-4", 4, _TWO),
+    Case("elect+elect-of-5", 5, _TWO),
+    _STALE,
+    *_THREE,
+)
+"""What takes long, the likely shortest first."""

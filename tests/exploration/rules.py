@@ -1,0 +1,297 @@
+"""The shipped rules as functions of one small thing: a voter's turn, and an operation's turn.
+
+Nothing here decides anything. A voter's turn is `booth.answer` on the ledger's twin, wire bytes included; an
+operation's turns are what `candidacy.begin`, `hear`, `wake` and `give_up` make of answers. The modules are
+asked by name, at every call, so that a bug planted in one of them is what gets explored.
+
+**An operation's turn.** An operation is seen only when it says something: when it enters another phase, or
+ends. Until then it has merely heard answers, which nobody else can tell and which it may as well hear later,
+just before it speaks. So `turns` takes all answers that are there and finds every order of hearing some of
+them (then perhaps being woken, or giving up) up to the first thing said. Two more steps are never kept
+apart: a wait ends at once in the look behind it, as a look begun earlier sees all that a later one sees.
+
+**What is forgotten.** Counters of round trips and asks, times, and who heard what in phases that are over
+decide nothing (`Pace` has asks=1, looks=1, so that waits may end at any time). If `trust.answers`, `tidy`
+also drops what the phase never reads again and `useful` reduces an answer to what the phase reads in it; if
+`trust.messages`, `is_spent` tells a message that can never change a register again. These know the rules, so
+where bugs are planted they must not be trusted; a test compares explorations with and without.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from polity_cli import booth
+from polity_cli.core import candidacy, voter
+from polity_cli.core import messages as m
+from polity_cli.core.ballot import ZERO, Ballot
+from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Phase, Purpose, Verdict
+from polity_cli.core.electorate import Enrolled, founding_record
+from polity_cli.core.messages import Announce, Register, State
+from polity_cli.core.tally import Chosen
+from polity_cli.core.tenure import ELECTORATE, VACANT
+from polity_cli.edges import wire
+from polity_cli.edges.memory_ledger import MemoryLedger
+from tests.exploration.cases import Case, LastLook, Slot
+from tests.simulation.world import MAJORITY, POLITY, ROLE
+
+PACE = Pace(asks=1, looks=1)
+NOBODY = b"somebody"
+"""The voter's id in answers whose voter does not matter."""
+
+
+def claim_of(op: int) -> bytes:
+    return bytes((0xC0, op)) + bytes(6)
+
+
+def owner(drawn: bytes) -> int | None:
+    """The index of the operation that drew this id; None for the empty claim of a new role."""
+    return drawn[1] if drawn else None
+
+
+Heard = tuple[tuple[int, State], ...]
+"""Answers, each with the number of its voter, in the order of hearing them."""
+
+
+class Trust(NamedTuple):
+    """What a reduction may rest on: that operations read answers, and voters messages, as shipped."""
+
+    answers: bool = True
+    messages: bool = True
+
+
+TRUSTING = Trust()
+
+
+class Turn(NamedTuple):
+    """What an operation may do next: `candidacy` is None when it ends, with `outcome`."""
+
+    candidacy: Candidacy | None
+    sent: m.Message | None
+    outcome: Outcome | None
+    how: Heard
+    then: str
+
+
+class Draws:
+    """Ids by their use: proposers by their rank in the case's order, looks by whose they are."""
+
+    def __init__(self, drawn: bytes) -> None:
+        self.drawn = drawn
+
+    def id(self) -> bytes:
+        return self.drawn
+
+    def jitter(self) -> float:
+        return 0.5
+
+    def round_floor(self) -> int:
+        return 0
+
+
+class _Twin(MemoryLedger):
+    """A ledger that can be made to hold a register."""
+
+    def hold(self, register: Register) -> None:
+        self._registers[ROLE] = register
+
+
+class Rules:
+    """The rules for the voters and operations of a case, with ballot ids in this order."""
+
+    def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust) -> None:
+        n = case.n
+        self.last_look = case.last_look
+        self.ops, self.trust = case.all_ops, trust
+        enrolled = [Enrolled(b"voter%03d" % i, f"n{i}") for i in range(n)]
+        self.voters = [e.voter for e in enrolled]
+        self.electorate = founding_record(POLITY, enrolled, MAJORITY)
+        self._rank = {slot: rank for rank, slot in enumerate(order, start=1)}
+        self._ledger = _Twin(NOBODY)
+        with self._ledger.transaction(ELECTORATE) as turn:
+            turn.enter(turn.me._replace(polity=POLITY, epoch=self.electorate.epoch, digest=b"d" * 16))
+
+    def order_of(self, op: int) -> Order:
+        spec = self.ops[op]
+        return Order(spec.purpose, ROLE, spec.node, claim_of(op), spec.holder, spec.term)
+
+    # A voter.
+
+    def answer(self, register: Register, message: m.Message) -> tuple[Register, State | None]:
+        """The register after a message, and the answer; a refusal is no answer."""
+        self._ledger.hold(register)
+        data = booth.answer(self._ledger, wire.encode(message))
+        reply = None if data is None else wire.decode_reply(data)
+        return self._ledger.register(ROLE), reply if isinstance(reply, State) else None
+
+    def handle(self, register: Register, message: m.RoleQuery) -> tuple[Register, State | None]:
+        """The same without the bytes, for runs that are too many to encode."""
+        self._ledger.hold(register)
+        reply = booth.handle(self._ledger, message)
+        return self._ledger.register(ROLE), reply if isinstance(reply, State) else None
+
+    def is_spent(self, register: Register, message: m.Message) -> bool:
+        """True if this message can never again change this register, nor what becomes of it."""
+        if not self.trust.messages:
+            return False
+        match message:
+            case m.Prepare(ballot=ballot) | m.Stand(ballot=ballot):
+                return register.promised >= ballot
+            case m.Accept(ballot=ballot):
+                return register.promised > ballot or register.accepted == ballot
+            case Announce(ballot=ballot):
+                known = register.confirmed_ballot >= ballot
+                return known and (register.promised > ballot or register.accepted == ballot)
+        return True
+
+    # An operation.
+
+    def begin(self, op: int, hint: Register | None) -> Turn | None:
+        def move(draws: Draws) -> Move:
+            return candidacy.begin(
+                self.order_of(op), self.electorate, local=hint, alive=None, now_s=0.0, draws=draws, pace=PACE
+            )
+
+        return self._said(op, self._draw(op, 0, move), (), "begins")
+
+    def turns(self, op: int, c: Candidacy, answers: tuple[frozenset[State], ...]) -> list[Turn]:
+        """All that the operation can say next, if `answers` (of voter 0, of voter 1, ...) have arrived."""
+        found: dict[tuple[object, ...], Turn] = {}
+
+        def keep(turn: Turn | None) -> None:
+            if turn is not None:
+                found.setdefault((turn.candidacy, turn.sent, turn.outcome), turn)
+
+        offers = tuple((i, s) for i, states in enumerate(answers) for s in sorted(states))
+        waiting: list[tuple[Candidacy, Heard]] = [(c, ())]
+        seen: set[object] = set()
+        while waiting:
+            now, how = waiting.pop(0)
+            keep(self._woken(op, now, how))
+            keep(self._given_up(op, now, how))
+            for i, state in self._unlike(now, offers, answers):
+                move = self._heard(op, now, state._replace(voter=self.voters[i]))
+                after = move.candidacy
+                if after.phase is not now.phase or move.send is not None:
+                    keep(self._said(op, move, (*how, (i, state)), ""))
+                elif after != now:
+                    mark = self._like(after, answers)
+                    if mark not in seen:
+                        seen.add(mark)
+                        waiting.append((after, (*how, (i, state))))
+        return list(found.values())
+
+    def _unlike(
+        self, c: Candidacy, offers: Heard, answers: tuple[frozenset[State], ...]
+    ) -> Iterator[tuple[int, State]]:
+        """The answers to hear next, one of those that come from voters of whom all the same is known."""
+        if not self.trust.answers:
+            yield from offers
+            return
+        heard = {voter: state._replace(voter=NOBODY) for voter, state in c.states}
+        tried = set()
+        for i, state in offers:
+            known = heard.get(self.voters[i])
+            mark = (answers[i], known, state)
+            if mark not in tried and state != known:
+                tried.add(mark)
+                yield i, state
+
+    def _like(self, c: Candidacy, answers: tuple[frozenset[State], ...]) -> object:
+        """Equal for candidacies that heard the same from voters whose answers are the same."""
+        if not self.trust.answers:
+            return c._replace(wake_at_s=0.0)
+        place = {voter: answers[i] for i, voter in enumerate(self.voters)}
+        heard = Counter((place[v], s._replace(voter=NOBODY)) for v, s in c.states)
+        return frozenset(heard.items())
+
+    def _heard(self, op: int, c: Candidacy, state: State) -> Move:
+        return self._draw(op, c.attempts, lambda d: candidacy.hear(c, state, 0.0, d))
+
+    def _woken(self, op: int, c: Candidacy, how: Heard) -> Turn | None:
+        move = self._draw(op, c.attempts, lambda d: candidacy.wake(c, 0.0, d))
+        if move.candidacy.phase is c.phase:
+            return None  # it only asks again
+        return self._said(op, move, how, "has waited long enough")
+
+    def _given_up(self, op: int, c: Candidacy, how: Heard) -> Turn | None:
+        """Only if it then says more than `unknown`, which is no more than dying."""
+        never_asked = c.attempts == 0 or (c.attempts == 1 and c.phase is Phase.PREPARE)
+        if c.order.purpose is Purpose.QUERY or (never_asked and self.trust.answers):
+            return None
+        move = candidacy.give_up(c)
+        assert move.candidacy.outcome is not None
+        if move.candidacy.outcome.verdict is Verdict.UNKNOWN:
+            return None
+        return self._said(op, move, how, "has no more time")
+
+    def _draw(self, op: int, attempts: int, act: Callable[[Draws], Move]) -> Move:
+        """Do it with the id of a look, and once more with that of a ballot if it was drawn for one."""
+        look = bytes((0xF0, op, attempts)) + bytes(5)
+        move = act(Draws(look))
+        if move.candidacy.ballot.proposer == look:
+            rank = self._rank.get((op, attempts), 0xBF)
+            move = act(Draws(bytes((rank, op, attempts)) + bytes(5)))
+        return move
+
+    def _said(self, op: int, move: Move, how: Heard, then: str) -> Turn | None:
+        c = move.candidacy
+        if c.phase is Phase.YIELD:
+            if self.last_look is LastLook.NONE and not self.goes_on(op, c):
+                return None
+            yielded = c
+            move = self._draw(op, c.attempts, lambda d: candidacy.wake(yielded, 0.0, d))
+            c = move.candidacy
+            then = f"{then}, yields".removeprefix(", ")
+        if c.attempts > self.ops[op].ballots:
+            return None
+        if c.outcome is not None:
+            news = None
+            if c.outcome.chosen is not None:
+                news = Announce(POLITY, self.electorate.epoch, ROLE, *c.outcome.chosen)
+            told = c.outcome._replace(
+                yes=frozenset(), no=frozenset(), required=0, population=0, round_trips=0, silent=()
+            )
+            return Turn(None, news, told, how, then)
+        return Turn(self.tidy(op, c), move.send, None, how, then)
+
+    def tidy(self, op: int, c: Candidacy) -> Candidacy:
+        """The candidacy without what decides nothing any more."""
+        c = c._replace(states=(), asks=1, round_trips=0, wake_at_s=0.0, unsettled=0)
+        if not self.trust.answers:
+            return c
+        if not self.goes_on(op, c):
+            c = c._replace(highest_round=0)
+        if c.phase is not Phase.STAND:
+            c = c._replace(base=Chosen(ZERO, VACANT))
+        if c.phase is Phase.LOOK:
+            c = c._replace(ballot=ZERO, stood=None, proposal=None, verdict=None)
+        return c
+
+    def goes_on(self, op: int, c: Candidacy) -> bool:
+        """True if there may be another ballot, for which the rounds seen matter."""
+        return c.attempts < self.ops[op].ballots
+
+    def useful(self, op: int, c: Candidacy, s: State) -> State | None:
+        """What this phase may still read in an answer; None if that is nothing."""
+        if not self.trust.answers:
+            return s
+        if s.attempt != c.attempt:
+            return None
+        more = self.goes_on(op, c)
+        if c.phase is Phase.LOOK:
+            return s._replace(promised=Ballot(s.promised.round if more else 0, b""))
+        is_no = c.phase is Phase.STAND and voter.is_no(s, c.base.ballot, c.ballot)
+        is_yes = c.phase is Phase.STAND and s.accepted == c.base.ballot.fast and s.tenure == c.stood
+        matters = s.accepted == c.ballot if c.phase is Phase.ACCEPT else s.promised == c.ballot
+        if not (is_no or is_yes or matters):
+            if not more or s.promised <= c.ballot:
+                return None
+            return s._replace(accepted=ZERO, tenure=VACANT, confirmed_ballot=ZERO, confirmed=VACANT)
+        if more:
+            return s
+        if c.phase is Phase.ACCEPT:
+            s = s._replace(promised=c.ballot)
+        return s if is_no else s._replace(confirmed_ballot=ZERO, confirmed=VACANT)
