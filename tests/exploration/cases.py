@@ -180,3 +180,13 @@ FULL = (
     *_THREE,
 )
 """What takes long, the likely shortest first."""
+
+FLOORS = {
+    "elect+elect": 370_000,
+    "elect+recall": 250_000,
+    "elect+query": 160_000,
+    "elect+recall-on-recalled-bounded": 49_000,
+    "elect+elect-of-4-bounded": 7_000,
+    "elect+elect-of-5-bounded": 110_000,
+}
+"""States of a case, all orders of ballots together, rounded down: fewer mean that some are not explored."""

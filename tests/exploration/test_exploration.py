@@ -1,6 +1,6 @@
-"""The shipped rules keep their promises in every state of the cases of CI, and the explorer is not blind.
+"""The shipped rules keep their promises in every state of the smaller cases, and the explorer is not blind.
 
-`python -m tests.exploration` prints the same figures, and `--full` explores more.
+`python -m tests.exploration` explores all cases of CI, as `scripts/prove` does, and `--full` explores more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from polity_cli.core.candidacy import Verdict
 from polity_cli.core.messages import Message, Register
 from polity_cli.core.tenure import Tenure
 from tests.exploration.board import Board
-from tests.exploration.cases import CI, FULL, Case, elect, orders, query, recall
+from tests.exploration.cases import CI, FLOORS, FULL, Case, elect, orders, query, recall
 from tests.exploration.parallel import explore_all
 from tests.exploration.planted import OUTLIVED, UNDONE
 from tests.exploration.rules import TRUSTING, Trust
@@ -22,29 +22,23 @@ from tests.exploration.search import Search
 
 LONELY = Case("one election", 3, (elect("E", 0),))
 
-FLOORS = {
-    "elect+elect": 370_000,
-    "elect+recall": 250_000,
-    "elect+query": 160_000,
-    "elect+recall-on-recalled-bounded": 49_000,
-    "elect+elect-of-4-bounded": 7_000,
-    "elect+elect-of-5-bounded": 110_000,
-}
-"""States of a case, all orders of ballots together, rounded down: fewer mean that some are not explored."""
+QUICK = ("elect+recall-on-recalled-bounded", "elect+elect-of-4-bounded")
+"""The others take a minute together; `scripts/prove` explores them all."""
 
 
-@pytest.mark.timeout(600)
 def test_the_shipped_rules_keep_every_promise_in_every_state() -> None:
     states: dict[str, int] = defaultdict(int)
-    for case, _, found in explore_all(CI, processes=2):
+    for case, _, found in explore_all([case for case in CI if case.name in QUICK], processes=1):
         assert not found.violation, "\n".join((case.name, found.violation, *found.trace))
         assert found.transitions > found.states
         assert found.lone, f"nobody was left alone in {case.name}"
         states[case.name] += found.states
-    assert {name: states[name] >= floor for name, floor in FLOORS.items()} == dict.fromkeys(FLOORS, True), (
-        states
-    )
-    assert set(states) == set(FLOORS)
+    assert set(states) == set(QUICK)
+    assert all(states[name] >= FLOORS[name] for name in QUICK), states
+
+
+def test_every_case_has_a_floor() -> None:
+    assert set(FLOORS) == {case.name for case in CI}
 
 
 class Reached(NamedTuple):
