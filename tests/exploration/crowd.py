@@ -3,10 +3,11 @@
 A voter is its register, the answers that each operation may still hear from it, and the votes it ever cast.
 What becomes of it depends on nothing else but what the operations are asking: it is worked out once.
 
-A look is answered by a voter at any time and at no cost, so of such answers a voter keeps at most one, that of
-an earlier register: whenever its register changes, the old one's answer is under way to the look, or it is not.
-If it is, only that one will be heard (hearing a newer one too comes to the same as hearing the newer alone:
-more answers, or newer ones, never make unsettled what was settled). If it is not, the present register's is.
+A look is answered by a voter at any time and at no cost, so of such answers a voter keeps at most one, that
+of an earlier register: whenever its register changes, the answer it gave before is under way to the look, or
+it is not. If it is, that one will be heard, and else the one of the present register. To hear a newer answer
+of one voter after an older one comes to the same as hearing the newer alone: had the older settled anything,
+the look would be over, and fewer answers settle nothing that more of them leave open.
 """
 
 from __future__ import annotations
