@@ -3,8 +3,10 @@
     cases     what is explored: operations, voters, the past
     rules     a voter's turn and an operation's turn, made by the shipped functions
     promises  S1 to S3 at every step
+    crowd     the voters, by number
     board     states, and the steps between them
     lone      L1 from every ledger reached
+    parallel  several explorations at once
     search    breadth first; the way to a violation
     story     that way as a conversation
     planted   bugs and the cases that catch them

@@ -20,59 +20,24 @@ nobody anything: it is given at once, whenever it can be. Hearing it is up to th
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from itertools import count, product
-from typing import Generic, NamedTuple, TypeVar
+from itertools import count
+from typing import NamedTuple
 
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Candidacy, Phase, Verdict
-from polity_cli.core.messages import Register, Stand, State
+from polity_cli.core.candidacy import Verdict
+from polity_cli.core.messages import Register
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
-from tests.exploration.cases import Case, Fate, LastLook, Past, Slot
+from tests.exploration.cases import Case, Fate, Past, Slot
+from tests.exploration.crowd import Crowd, Index, Role, Voter
 from tests.exploration.promises import History
-from tests.exploration.rules import TRUSTING, Rules, Trust, Turn, owner
+from tests.exploration.rules import TRUSTING, Trust, Turn, owner
 from tests.judging.operation import Violation
 from tests.simulation.world import SHAPES
 
-T = TypeVar("T", bound=Hashable)
 Place = tuple[int, ...]
 """A state."""
-
-
-class Index(Generic[T]):
-    """Numbers for things, and back."""
-
-    def __init__(self) -> None:
-        self.items: list[T] = []
-        self._numbers: dict[T, int] = {}
-
-    def __call__(self, item: T) -> int:
-        number = self._numbers.setdefault(item, len(self.items))
-        if number == len(self.items):
-            self.items.append(item)
-        return number
-
-
-class Voter(NamedTuple):
-    """A voter: its register, the answers it gave to each operation, and the votes it ever cast as bits."""
-
-    register: Register
-    answers: tuple[int, ...]
-    votes: int
-
-
-class Role(NamedTuple):
-    """The part an operation plays: not begun, under way with a candidacy since term `start`, or over.
-
-    `barred` says that it ended with a verdict by which its claim must never be chosen.
-    """
-
-    begun: bool = False
-    candidacy: Candidacy | None = None
-    start: int = 0
-    barred: bool = False
 
 
 OVER = Role(begun=True)
@@ -97,7 +62,7 @@ class Act(NamedTuple):
 Step = Take | Act
 
 
-class Board:
+class Board(Crowd):
     """All states of one case with one order of ballots, made as they are asked for."""
 
     def __init__(
@@ -108,27 +73,16 @@ class Board:
         trust: Trust = TRUSTING,
         symmetric: bool = True,
     ) -> None:
-        self.case, self.trust, self.symmetric = case, trust, symmetric
-        self.rules = Rules(case, order, trust)
+        super().__init__(case, order, trust)
+        self.symmetric = symmetric
         shape = SHAPES[str(case.n)]
         self._needed = (shape.q, shape.f)
-        self.messages: Index[m.Message] = Index()
-        self.answers: Index[frozenset[State]] = Index()
-        self.voters: Index[Voter] = Index()
         self.turns: Index[Turn] = Index()
-        self.roles: Index[Role] = Index()
-        self.ops: Index[tuple[int, ...]] = Index()
-        self.pasts: Index[History] = Index()
-        self._votes: Index[Chosen] = Index()
-        self._tried: dict[tuple[Register, m.Message], tuple[Register, State | None]] = {}
-        self._effects: dict[int, tuple[int, int, int]] = {}
         self._taken: dict[tuple[int, int, int], tuple[int, ...]] = {}
         self._begun: dict[tuple[int, int], int | None] = {}
         self._said: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
         self._acted: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
-        self._heard: dict[tuple[int, int, int], int] = {}
         self._decides: dict[tuple[int, int], int] = {}
-        self._bare: dict[tuple[int, int], int] = {}
         self._told: dict[tuple[int, int, int], int] = {}
 
     def start(self) -> Place:
@@ -236,27 +190,6 @@ class Board:
 
     # Voters.
 
-    def _answer(self, register: Register, message: m.Message) -> tuple[Register, State | None]:
-        key = (register, message)
-        known = self._tried.get(key)
-        if known is None:
-            known = self._tried[key] = self.rules.answer(register, message)
-        return known
-
-    def _effects_on(self, voter: int) -> tuple[int, int, int]:
-        """How many messages were considered, which of them change the voter now, and which may ever."""
-        known = self._effects.get(voter, (0, 0, 0))
-        if known[0] == len(self.messages.items):
-            return known
-        register = self.voters.items[voter].register
-        _, now, ever = known
-        for i, message in enumerate(self.messages.items[known[0] :], start=known[0]):
-            if not isinstance(message, m.Read):
-                now |= (self._answer(register, message)[0] != register) << i
-                ever |= (not self.rules.is_spent(register, message)) << i
-        known = self._effects[voter] = (len(self.messages.items), now, ever)
-        return known
-
     def _take(self, place: Place, at: int, message: int) -> list[Place]:
         """The states in which the voter at this position may be once it has taken a message."""
         old = place[at]
@@ -268,69 +201,6 @@ class Board:
         if cast:
             place = self._counted((*place[:at], known[0], *place[at + 1 :]), cast)
         return [(*place[:at], new, *place[at + 1 :]) for new in known]
-
-    def _taking(self, voter: int, message: m.Message, ops: int) -> tuple[int, ...]:
-        before = self.voters.items[voter]
-        register, reply = self._answer(before.register, message)
-        promises.check_step(before.register, register)
-        votes = before.votes
-        if (register.accepted, register.tenure) != (before.register.accepted, before.register.tenure):
-            votes |= 1 << self._votes(Chosen(register.accepted, register.tenure))
-            if isinstance(message, Stand) and register.accepted.is_fast:
-                votes |= 1 << self._votes(Chosen(message.base, message.vacancy))
-        choices = []
-        for op, number in enumerate(self.ops.items[ops]):
-            role = self.roles.items[number]
-            if self._looks_lazily(role):
-                kept = {before.answers[op]}
-                if not self.answers.items[before.answers[op]] and self._may_be_stale(op, role):
-                    # An answer of before this change is under way to the look, or it is not.
-                    earlier = self._now(op, role, before.register)
-                    if earlier != self._now(op, role, register):
-                        kept.add(earlier)
-            else:
-                answers = set(self.answers.items[before.answers[op]])
-                if reply is not None and owner(reply.attempt) == op:
-                    answers.add(reply)
-                kept = {self._kept(op, role, register, answers)}
-            choices.append(sorted(kept))
-        return tuple(self.voters(Voter(register, kept, votes)) for kept in product(*choices))
-
-    def _looks_lazily(self, role: Role) -> bool:
-        return self.trust.answers and role.candidacy is not None and role.candidacy.phase is Phase.LOOK
-
-    def _may_be_stale(self, op: int, role: Role) -> bool:
-        assert role.candidacy is not None
-        return self.case.last_look is LastLook.ANY or self.rules.goes_on(op, role.candidacy)
-
-    def _now(self, op: int, role: Role, register: Register) -> int:
-        """The answer that a voter with this register gives to what the operation asks now, as a set."""
-        return self._asked(op, role, register, set())
-
-    def _kept(self, op: int, role: Role, register: Register, answers: set[State]) -> int:
-        """The answers that an operation may still hear, with those a voter gives it without being changed.
-
-        To a look at most one is kept, of an earlier register; that of the present one can be had any time.
-        """
-        if self._looks_lazily(role):
-            assert role.candidacy is not None
-            return self.answers(frozenset(s for s in answers if s.attempt == role.candidacy.attempt))
-        return self._asked(op, role, register, answers)
-
-    def _asked(self, op: int, role: Role, register: Register, answers: set[State]) -> int:
-        c = role.candidacy
-        if c is None:
-            return self.answers(frozenset())
-        asked = [candidacy.message(c)]
-        if not self.trust.answers and c.phase is Phase.ACCEPT:
-            first = Phase.PREPARE if c.stood is None else Phase.STAND
-            asked.append(candidacy.message(c._replace(phase=first, proposal=c.stood)))
-        for message in asked:
-            after, reply = self._answer(register, message)
-            if after == register and reply is not None:
-                answers.add(reply)
-        useful = (self.rules.useful(op, c, s) for s in answers)
-        return self.answers(frozenset(s for s in useful if s is not None))
 
     def _counted(self, place: Place, cast: int) -> Place:
         """The state once it is seen what new votes decide. Votes for what is chosen need not be kept."""
@@ -357,15 +227,6 @@ class Board:
             known = self._decides[past, vote] = self.pasts(now)
         return known
 
-    def _without(self, voter: int, past: int) -> int:
-        """The voter without its votes for what is chosen: the past has them."""
-        known = self._bare.get((voter, past))
-        if known is None:
-            it = self.voters.items[voter]
-            chosen = sum(1 << self._votes(c) for c in self.pasts.items[past].chosen)
-            known = self._bare[voter, past] = self.voters(it._replace(votes=it.votes & ~chosen))
-        return known
-
     # Operations.
 
     def _turns_of(self, place: Place, op: int) -> list[int]:
@@ -386,18 +247,6 @@ class Board:
             heard = tuple([self.answers.items[a] for a in answers])
             turns = self.rules.turns(op, role.candidacy, heard)
             known = self._said[key] = [self.turns(turn) for turn in turns]
-        return known
-
-    def _offered(self, op: int, role: int, voter: int) -> int:
-        """The answers of a voter that the operation may hear now."""
-        key = (op, role, voter)
-        known = self._heard.get(key)
-        if known is None:
-            it = self.voters.items[voter]
-            known = it.answers[op]
-            if self._looks_lazily(self.roles.items[role]) and not self.answers.items[known]:
-                known = self._now(op, self.roles.items[role], it.register)
-            self._heard[key] = known
         return known
 
     def _begin(self, op: int, hint: int) -> int | None:
@@ -449,10 +298,3 @@ class Board:
             sent = 1 << self.messages(taken.sent)
         roles[op] = self.roles(role)
         return self.ops(tuple(roles)), self.pasts(now), roles[op], sent
-
-    def _telling(self, voter: int, op: int, role: Role) -> int:
-        """The voter's number once the operation asks what it asks now."""
-        it = self.voters.items[voter]
-        answers = list(it.answers)
-        answers[op] = self._kept(op, role, it.register, set(self.answers.items[answers[op]]))
-        return self.voters(it._replace(answers=tuple(answers)))

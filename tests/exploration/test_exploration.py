@@ -69,6 +69,7 @@ def _reached(case: Case, trust: Trust, *, symmetric: bool) -> Reached:
         (LONELY, Trust(answers=False, messages=False), True),
         (OUTLIVED, TRUSTING, False),
         (OUTLIVED, Trust(messages=False), True),
+        (OUTLIVED, Trust(answers=False), True),
         (UNDONE, Trust(messages=False), True),
     ],
 )
