@@ -278,14 +278,13 @@ class Session:
         It then takes part in no other founding: else newcomers could found a second polity once the voters
         of the first are dead and Serf has forgotten them.
         """
-        if self.ledger is None or self.ledger.me().polity != NO_POLITY:
-            return
         data = wire.encode_record(electorate)
         pages = wire.pages(data)
         attempt = self._conductor.draws.id()
         with suppress(LedgerError):  # a courtesy: the operation does not need it
-            for at, page in enumerate(pages):
-                handle(self.ledger, Offer(attempt, wire.digest(data), at, len(pages), page, True))
+            if self.ledger is not None and self.ledger.me().polity == NO_POLITY:
+                for at, page in enumerate(pages):
+                    handle(self.ledger, Offer(attempt, wire.digest(data), at, len(pages), page, True))
 
     def _run(
         self,
