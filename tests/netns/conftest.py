@@ -23,7 +23,7 @@ from tests.serf.verbs import OK
 Fields = Callable[..., Field]
 _HERE = Path(__file__).parent
 _FIELDS = pytest.StashKey[list[Field]]()
-_SUMMARIES: list[str] = []
+_SUMMARY = "attacks"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,7 +82,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         for field in item.stash.get(_FIELDS, []):
             field.record.judge()
     finally:
-        _SUMMARIES.extend(field.record.summary() for field in item.stash.get(_FIELDS, []))
+        # Properties travel with the report, also from one process of the tests to another.
+        item.user_properties.extend((_SUMMARY, f.record.summary()) for f in item.stash.get(_FIELDS, []))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -97,7 +98,9 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _SUMMARIES:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    lines = [line for report in reports for name, line in report.user_properties if name == _SUMMARY]
+    if lines:
         terminalreporter.section("real agents under attack")
-        for line in _SUMMARIES:
-            terminalreporter.write_line(line)
+        for line in lines:
+            terminalreporter.write_line(str(line))
