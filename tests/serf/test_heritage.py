@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from polity_cli.devcluster import DevCluster
+from polity_cli.devcluster import DevCluster, DevNode, wait_for
 from tests.serf.conftest import ClusterFactory
 from tests.serf.verbs import NO, NO_QUORUM, OK, UNKNOWN, Said, ask, ask_all, found, tell, wait_until_heard
 
@@ -24,6 +24,8 @@ def quick(said: Said) -> bool:
 def test_growth_elects_no_second_leader_and_newcomers_alone_decide_nothing(cluster: ClusterFactory) -> None:
     nodes = found(cluster(3, voters="agent"))
     assert ask(nodes["n1"], "elect", "leader").code == OK
+    # Else the founding's own messages, still being gossiped, would tell the newcomers of it by luck.
+    wait_for(lambda: not any(map(queries_under_way, nodes.nodes)), 20, "the founding to be gossiped out")
     newcomers = [nodes.add_node() for _ in range(4)]
     nodes.wait_converged()
 
@@ -40,6 +42,12 @@ def test_growth_elects_no_second_leader_and_newcomers_alone_decide_nothing(clust
     assert {said.code for said in answers} <= {NO_QUORUM, UNKNOWN}, tell(answers)
     answers = ask_all(newcomers, "found")
     assert {said.data["population"] for said in answers} == {3}, tell(answers)
+
+
+def queries_under_way(node: DevNode) -> int:
+    """How many queries an agent has still to gossip."""
+    with node.serf() as serf:
+        return int(serf.stats()["serf"]["query_queue"])
 
 
 def test_members_that_are_no_voters_count_for_nothing(cluster: ClusterFactory) -> None:
