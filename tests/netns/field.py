@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import cast
 
 from polity_cli.devcluster import Voters
+from polity_cli.edges.network import QUERY_LIFETIME_S
 from polity_cli.errors import PolityError
 from tests.netns.cluster import NetCluster, NetNode
 from tests.netns.record import Errand, Record
@@ -76,12 +78,27 @@ class Field:
         return "\n".join(parts)
 
     def agree(self, role: str, *, nodes: Sequence[NetNode] | None = None) -> tuple[str | None, int]:
-        """Asks all nodes at once who holds a role; fails unless all say the same: holder and term."""
+        """Asks all nodes at once who holds a role until all say the same: holder and term.
+
+        While something is under way, some of them are rightly answered from before it takes effect and some
+        from after; the judge of the whole record knows which are right. Fails if they differ for longer than
+        Serf keeps what was sent.
+        """
+        deadline = monotonic() + 2 * QUERY_LIFETIME_S
+        while True:
+            answers = self._who(role, nodes)
+            told = _told(answers)
+            if len(told) == 1:
+                return told.pop()
+            assert monotonic() < deadline, tell(answers)
+
+    def _who(self, role: str, nodes: Sequence[NetNode] | None) -> list[Said]:
         asked = [node.name for node in nodes or self.cluster.nodes]
-        answers = self.ask_each(asked, "who", role, "--timeout", "15")
-        told = {(said.data.get("holder"), said.data.get("term")) for said in answers}
-        assert len(told) == 1, tell(answers)
-        assert all(said.code in (0, 4) for said in answers), tell(answers)
-        holder, term = told.pop()
-        assert isinstance(term, int)
-        return holder, term
+        return self.ask_each(asked, "who", role, "--timeout", "15")
+
+
+def _told(answers: list[Said]) -> set[tuple[str | None, int]]:
+    """What these answers say: holders and terms."""
+    assert all(said.code in (0, 4) for said in answers), tell(answers)
+    assert all(isinstance(said.data.get("term"), int) for said in answers), tell(answers)
+    return {(said.data["holder"], said.data["term"]) for said in answers}
