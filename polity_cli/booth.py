@@ -75,9 +75,25 @@ def handle(ledger: VoterLedger, message: m.Message) -> m.Reply | None:
             return voter.receive(*ledger.view(message.role), message).reply
         case _:
             with ledger.transaction(message.role) as turn:
-                step = voter.receive(turn.me, turn.register, message, turn.held)
+                step = voter.receive(turn.me, turn.register, message, _acceptable(ledger, turn, message))
                 turn.save(step.register)
             return step.reply
+
+
+def _acceptable(ledger: VoterLedger, turn: Turn, message: m.Message) -> frozenset[bytes]:
+    """The digests of those records held whole that may follow the one entered: any, before a founding."""
+    if not isinstance(message, m.Accept) or turn.me.polity == m.NO_POLITY:
+        return turn.held
+    entered = ledger.record(turn.me.digest)
+    now = wire.decode_record(entered) if entered is not None else None
+    return frozenset(
+        digest
+        for digest in turn.held
+        if now is not None
+        and digest.hex() == message.tenure.holder
+        and (record := ledger.record(digest)) is not None
+        and now.is_followed_by(wire.decode_record(record))
+    )
 
 
 def _take_page(ledger: VoterLedger, offer: m.Offer) -> m.Reply | None:

@@ -41,7 +41,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from polity_cli.conduct import Watch
+    from polity_cli.asking import Watch
     from polity_cli.core.electorate import Electorate
     from polity_cli.core.quorum import QuorumRule
     from polity_cli.core.tenure import Tenure

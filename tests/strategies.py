@@ -106,4 +106,5 @@ def rolls(draw: st.DrawFn, *, most: int = 8) -> Roll:
 def records(draw: st.DrawFn) -> Electorate:
     """An electorate's record, stable or joint."""
     both = draw(st.lists(rolls(), min_size=1, max_size=2))
-    return Electorate(draw(ids), draw(st.one_of(st.integers(1, 9), st.just(MAX_EPOCH))), tuple(both))
+    epoch = draw(st.one_of(st.integers(0, 9), st.just(MAX_EPOCH // 2 - 1))) * 2 + len(both)
+    return Electorate(draw(ids), epoch, tuple(both))

@@ -140,8 +140,8 @@ CHANGES: list[m.Message] = [
     m.Accept(ATTEMPT, POLITY, 1, "leader", ballot(5), FILLED),
     m.Stand(ATTEMPT, POLITY, 1, "leader", ZERO, VACANT, FILLED, ballot(5)),
     m.Announce(POLITY, 1, "leader", ballot(5), FILLED),
-    offers(record(epoch=2))[0],
-    *offers(record(epoch=2, size=3), chosen=True),
+    offers(record(epoch=3))[0],
+    *offers(record(epoch=3, size=3), chosen=True),
 ]
 
 
@@ -326,7 +326,7 @@ def test_a_wrong_number_of_pages_does_not_stay_in_the_way(ledger: AnyLedger) -> 
 
 
 def test_two_records_under_way_at_once_are_kept_apart(ledger: AnyLedger) -> None:
-    one, two = offers(record(epoch=1)), offers(record(epoch=2))
+    one, two = offers(record(epoch=1)), offers(record(epoch=3))
     for pair in zip(one[:-1], two[:-1], strict=True):
         assert not offer_all(ledger, list(pair)).complete
     assert ask(ledger, one[-1])[-1] is True
@@ -434,7 +434,7 @@ def test_a_member_enters_newer_records_of_its_own_polity_only(
 def test_after_entering_a_newer_epoch_messages_of_the_old_one_are_refused(ledger: AnyLedger) -> None:
     found(ledger)
     assert isinstance(ask(ledger, m.Read(ATTEMPT, POLITY, 1, "leader")), m.State)
-    offer_all(ledger, offers(record(epoch=2), chosen=True))
+    offer_all(ledger, offers(record(epoch=3), chosen=True))
     for message in CHANGES[:3]:
         refusal = ask(ledger, message)
         assert isinstance(refusal, m.Refusal)

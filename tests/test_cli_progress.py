@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from polity_cli.asking import Got, Sent, Waiting
 from polity_cli.cli.progress import Progress
-from polity_cli.conduct import Got, Sent, Waiting
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.tenure import VACANT

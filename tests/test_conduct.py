@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from polity_cli import booth, conduct
-from polity_cli.conduct import Conductor, Got, Sent, SystemDraws, Waiting
+from polity_cli import asking, booth
+from polity_cli.asking import Got, Sent, SystemDraws, Waiting
+from polity_cli.conduct import Conductor
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import MAX_JUMP, Ballot
 from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
@@ -20,7 +21,6 @@ from polity_cli.errors import (
     SerfTimeout,
     SerfUnreachable,
     TwoPolities,
-    Unfit,
 )
 from tests.fake_network import (
     POLITY,
@@ -235,11 +235,11 @@ def test_a_voter_that_was_not_told_of_the_founding_is_told_and_asked_again(size:
 
 def test_a_voter_that_is_an_epoch_behind_is_told_of_the_new_one() -> None:
     network, record = founded(5)
-    newer = record._replace(epoch=2)
+    newer = record._replace(epoch=3)
     network.enter(newer, "n1", "n2")
     outcome = elect(network, newer)
     assert outcome.verdict is Verdict.WON
-    assert {ledger.me().epoch for ledger in network.voters.values()} == {2}
+    assert {ledger.me().epoch for ledger in network.voters.values()} == {3}
 
 
 def test_a_voter_that_cannot_be_healed_is_offered_the_record_no_oftener_than_it_is_asked() -> None:
@@ -308,12 +308,57 @@ def test_two_polities_that_meet_in_the_middle_of_an_election_say_that_it_may_tak
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-def test_whoever_speaks_in_an_old_epoch_hears_of_the_new_one(purpose: Purpose) -> None:
+def test_whoever_speaks_in_an_old_epoch_learns_of_the_new_one_and_goes_on_in_it(purpose: Purpose) -> None:
+    network, record = founded(60)
+    newer = record._replace(epoch=3)
+    network.enter(newer)
+    it = conductor(network)
+    outcome = it.run(
+        Order(purpose, ROLE, "n1", _claims.id()), record, local=m.Register(), timeout_s=TIMEOUT_S
+    )
+    assert (
+        outcome.verdict
+        is {
+            Purpose.ELECT: Verdict.WON,
+            Purpose.RECALL: Verdict.VACANT,
+            Purpose.QUERY: Verdict.ANSWER,
+            Purpose.CARRY: Verdict.ANSWER,
+        }[purpose]
+    )
+    assert it.electorate == newer
+    assert all(news.epoch == 3 for news in network.news)
+
+
+def test_one_voter_that_is_ahead_takes_everybody_along() -> None:
     network, record = founded(5)
-    network.enter(record._replace(epoch=2))
-    with pytest.raises(Unfit, match=r"has entered electorate 2, this node only knows 1") as caught:
-        run(network, record, purpose)
-    assert caught.value.hint.startswith("try again")
+    network.enter(record._replace(epoch=3), "n4")
+    assert elect(network, record).verdict is Verdict.WON
+    assert recall(network, record, "n2", at_least=5).verdict is Verdict.RECALLED
+    assert {ledger.me().epoch for ledger in network.voters.values()} == {3}
+
+
+def test_an_election_begun_in_an_old_epoch_is_still_one_election() -> None:
+    network, record = founded(5)
+
+    def on_ask(message: m.Query) -> None:
+        if isinstance(message, m.Accept):
+            network.on_ask = lambda message: None
+            network.enter(record._replace(epoch=3))
+
+    network.down.update({"n4", "n5"})  # without them there is no fast quorum
+    network.on_ask = on_ask
+    won = elect(network, record)
+    assert (won.verdict, holds(won)) == (Verdict.WON, ("n1", 1))
+    assert holds(who(network, record, "n2")) == ("n1", 1)
+
+
+def test_a_newer_epoch_whose_record_cannot_be_read_is_no_reason_to_tell_an_outcome() -> None:
+    network, record = founded(3)
+    network.enter(record._replace(epoch=3))
+    network.tamper = lambda node, data: [] if isinstance(wire.decode_reply(data), m.Page) else [(node, data)]
+    outcome = elect(network, record, timeout_s=3.0)
+    assert (outcome.verdict, outcome.may_take_effect) == (Verdict.UNKNOWN, True)
+    assert who(network, record, timeout_s=3.0).verdict is Verdict.NO_QUORUM
 
 
 def test_refusals_of_another_attempt_stop_nobody() -> None:
@@ -734,5 +779,5 @@ def test_a_list_of_roles_heals_a_voter_that_missed_the_end_of_the_founding() -> 
 def test_rounds_grow_with_the_clock_but_never_beyond_what_a_voter_takes(
     says_s: float, floor: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conduct, "time", lambda: says_s)
+    monkeypatch.setattr(asking, "time", lambda: says_s)
     assert SystemDraws().round_floor() == floor

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import pytest
 
 from polity_cli import booth
-from polity_cli.conduct import Conductor, Sent, Waiting
+from polity_cli.asking import Sent, Waiting
+from polity_cli.conduct import Conductor
 from polity_cli.core import founding
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import Ballot

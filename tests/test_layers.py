@@ -24,7 +24,7 @@ FLOORS = (
     ("core",),
     ("settings",),
     ("edges",),
-    ("booth", "conduct"),
+    ("booth", "asking", "conduct"),
     ("session",),
     ("agent", "hook", "checkup"),
     ("polity", "devcluster"),

@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_never_encoded(message: m.Message | m.Reply, limit:
 @pytest.mark.parametrize(
     "record",
     [
-        Electorate(ID, EPOCH, (named_in_full(100),)),
+        Electorate(ID, EPOCH - 1, (named_in_full(100),)),
         Electorate(ID, EPOCH, (named_in_full(100), named_in_full(100))),
         Electorate(ID, EPOCH, (named_in_full(wire.MAX_VOTERS), named_in_full(wire.MAX_VOTERS))),
     ],
@@ -248,6 +248,8 @@ def test_a_small_record_is_one_page_and_no_record_none() -> None:
         (Electorate(ID, 1, (roll(3, names=43),)), "1 to 128 bytes"),
         (Electorate(ID, 1, (Roll((Enrolled(ID, ""),), QuorumRule(500_000, 1)),)), "1 to 128 bytes"),
         (Electorate(ID, 0, (roll(3),)), "begin with 1"),
+        (Electorate(ID, 2, (roll(3),)), "only even ones are joint"),
+        (Electorate(ID, 3, (roll(3), roll(4))), "only even ones are joint"),
         (Electorate(ID, EPOCH + 1, (roll(3),)), "number"),
         (Electorate(b"", 1, (roll(3),)), "8 bytes"),
         (Electorate(ID, 1, ()), "array"),

@@ -7,8 +7,8 @@ import os
 import sys
 from time import monotonic
 
+from polity_cli.asking import Got, Sent, Waiting
 from polity_cli.cli.running import plain, say
-from polity_cli.conduct import Got, Sent, Waiting
 from polity_cli.core.messages import Accept, Announce, Prepare, Read, Reply, Stand, State, describe
 from polity_cli.core.tally import vote_of
 from polity_cli.errors import SerfError

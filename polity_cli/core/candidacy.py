@@ -24,6 +24,8 @@ What keeps the outcome true:
   past the lowest of those terms may have had ours before it: unknown. While anything is pending, LOOK tells
   "held", "lost" or "vacant" only if the settled tenure has the one term proposed: a term has one tenure.
   Everything else goes through an ACCEPT at a ballot above all earlier attempts, which ends them.
+- An attempt lives in one epoch. Where a newer one is found the operation goes on in that, by a new attempt
+  (`enter_epoch`): neither ballots nor answers are carried along.
 """
 
 from __future__ import annotations
@@ -60,6 +62,8 @@ class Purpose(Enum):
     ELECT = "elect"
     RECALL = "recall"
     QUERY = "who"
+    CARRY = "carry"
+    """Decide what is current once more, in this epoch: so a change of the electorate takes roles along."""
 
 
 class Phase(Enum):
@@ -195,6 +199,20 @@ def begin(
             return _look(c, now_s, draws) if doubtful else _prepare(c, now_s, draws)
         case Purpose.QUERY:
             return _look(c, now_s, draws)
+        case Purpose.CARRY:
+            return _prepare(c, now_s, draws)
+
+
+def enter_epoch(c: Candidacy, electorate: Electorate, now_s: float, draws: Draws) -> Move:
+    """Go on in a newer electorate, by a new attempt: whatever was asked in the old one counts no more.
+
+    It may still take effect, though: until the voters of old have left that epoch, and by the change itself.
+    """
+    pending = _pending_with_this_attempt(c)
+    c = c._replace(
+        electorate=electorate, alive=frozenset(e.voter for e in electorate.voters), pending=pending
+    )
+    return _look(c, now_s, draws)
 
 
 def hear(c: Candidacy, state: State, now_s: float, draws: Draws) -> Move:
@@ -339,7 +357,7 @@ def _pending_with_this_attempt(c: Candidacy) -> tuple[int, int] | None:
 def _judge(c: Candidacy, current: Tenure) -> Verdict | None:
     """What the current tenure says of the operation; None where it is still to be done."""
     order = c.order
-    if order.purpose is Purpose.QUERY:
+    if order.purpose in (Purpose.QUERY, Purpose.CARRY):
         return Verdict.ANSWER
     if current.claim == order.claim:
         return Verdict.WON if order.purpose is Purpose.ELECT else Verdict.RECALLED
@@ -369,6 +387,8 @@ def _after_look(c: Candidacy, now_s: float, draws: Draws) -> Move:
             return _not_settled(c, now_s, draws)
         return Move(c._replace(wake_at_s=min(c.wake_at_s, now_s + c.pace.grace_s)))
     verdict = _judge(c, chosen.tenure)
+    if c.order.purpose is Purpose.CARRY:
+        return _prepare(c, now_s, draws)  # what was decided before is the very thing to be decided again
     if verdict is None:
         if c.order.purpose is Purpose.ELECT and not c.attempts and not c.electorate.is_joint:
             return _stand(c, chosen, now_s, draws)

@@ -2,8 +2,9 @@
 
 A record is stable (one roll of voters) or joint (two: the old and the new, while the electorate changes).
 In a joint electorate everything takes a quorum of both rolls, and there is no fast round. An epoch number
-names one record of a polity; voters are known by their ids, and node names are kept to tell people and to
-tell a voter from a copy of its disk.
+names one record of a polity: stable ones have odd numbers, the joint ones between them even numbers.
+Voters are known by their ids, and node names are kept to tell people and to tell a voter from a copy of its
+disk.
 """
 
 from __future__ import annotations
@@ -61,6 +62,20 @@ class Electorate(Record):
     def is_joint(self) -> bool:
         return len(self.rolls) > 1
 
+    def joint_with(self, roll: Roll) -> Electorate:
+        """The record that follows this stable one when its voters are to become those of `roll`."""
+        return Electorate(self.polity, self.epoch + 1, (self.current, roll))
+
+    def completed(self) -> Electorate:
+        """The only record that follows this joint one: the new voters alone."""
+        return Electorate(self.polity, self.epoch + 1, self.rolls[1:])
+
+    def is_followed_by(self, record: Electorate) -> bool:
+        """True if `record` may be the next one: stable and joint ones take turns, each naming the last."""
+        if self.is_joint:
+            return record == self.completed()
+        return record.is_joint and record == self.joint_with(record.rolls[-1])
+
     @property
     def current(self) -> Roll:
         """The roll whose fast rounds are on record: the only one, or the old one of a joint electorate."""
@@ -71,6 +86,11 @@ class Electorate(Record):
         """Every voter of every roll, once, in order of node name."""
         everyone = {e for roll in self.rolls for e in roll.voters}
         return tuple(sorted(everyone, key=lambda e: (e.node, e.voter)))
+
+    @property
+    def goal(self) -> Roll:
+        """The roll that will be the only one once no change is under way."""
+        return self.rolls[-1]
 
     @property
     def fast_quorum(self) -> int | None:
@@ -88,6 +108,11 @@ class Electorate(Record):
     def is_fast_quorum(self, ids: Collection[bytes], *, at_least: int = 0) -> bool:
         """True if `ids` decide in the fast round; never in a joint electorate."""
         return not self.is_joint and self.current.count(ids) >= max(self.current.f, at_least)
+
+
+def is_joint_epoch(epoch: int) -> bool:
+    """True if the record of this epoch is a joint one."""
+    return epoch > 0 and epoch % 2 == 0
 
 
 def founding_record(polity: bytes, voters: Collection[Enrolled], rule: QuorumRule) -> Electorate:

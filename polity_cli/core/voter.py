@@ -16,14 +16,16 @@ A vote (3) raises `promised` twice: to b.fast, so that a late copy of the base c
 B (4), so that nothing decided below B can contain it. NO needs c < B for the same reason: a tenure decided
 above B may already have outlived this very candidacy.
 
-The founding of a polity is an `accept` in the register of the electorate before any polity exists; see
-`founding.py`. No role is voted on before its polity is known to be founded.
+The register of the electorate decides, within each epoch, which record is the next one: its tenures have that
+record's epoch for a term and its digest for a holder. The founding is its first decision, made before any
+polity exists (`founding.py`), and each change of the electorate two more (`change.py`). No role is voted on
+before its polity is known to be founded, and nobody stands for one in a joint epoch.
 """
 
 from __future__ import annotations
 
 from polity_cli.core.ballot import MAX_JUMP, ZERO, Ballot
-from polity_cli.core.electorate import Electorate
+from polity_cli.core.electorate import Electorate, is_joint_epoch
 from polity_cli.core.messages import (
     BEHIND,
     FOUNDED,
@@ -72,7 +74,8 @@ def receive(
 ) -> Step:
     """Handle one message about the role whose register is given.
 
-    `held` are the digests of the electorate records the voter holds whole; they matter to a founding only.
+    `held` are the digests of the electorate records that the voter holds whole and that may be the next one;
+    they matter to a founding and to a change of the electorate only.
     """
     reason = _refusal(me, register, message, held)
     if isinstance(message, Announce):
@@ -116,7 +119,7 @@ def _refusal(me: Self, register: Register, message: RoleQuery | Announce, held: 
         return UNUSABLE
     match message:
         case Accept(ballot=ballot, tenure=tenure) if message.role == ELECTORATE:
-            if ballot.is_fast or tenure.holder is None:
+            if ballot.is_fast or tenure.holder is None or tenure.term != me.epoch + 1:
                 return UNUSABLE
             return 0 if tenure.holder in {digest.hex() for digest in held} else NO_RECORD
         case Prepare(ballot=ballot) | Accept(ballot=ballot):
@@ -126,6 +129,7 @@ def _refusal(me: Self, register: Register, message: RoleQuery | Announce, held: 
             fills = not tenure.is_vacant and tenure.vacancy_before() == vacancy
             if (
                 message.role == ELECTORATE
+                or is_joint_epoch(me.epoch)
                 or base.is_fast
                 or ballot.is_fast
                 or ballot <= base.fast

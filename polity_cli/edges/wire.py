@@ -15,7 +15,7 @@ import msgpack
 
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import FAST, ID_BYTES, MAX_ROUND, Ballot
-from polity_cli.core.electorate import Electorate, Enrolled, Roll
+from polity_cli.core.electorate import Electorate, Enrolled, Roll, is_joint_epoch
 from polity_cli.core.quorum import QuorumRule, classic_quorum
 from polity_cli.core.tenure import MAX_NODE_BYTES, MAX_ROLE_BYTES, MAX_TERM, Tenure
 from polity_cli.errors import BadInput
@@ -275,8 +275,8 @@ def decode_record(data: bytes) -> Electorate:
     _check_version(fields[0] if fields else None, "an electorate's record")
     _, polity, epoch, rolls = _array(fields, 4)
     record = Electorate(_id(polity), _epoch(epoch), tuple(_roll(roll) for roll in _array(rolls, 1, 2)))
-    if not record.epoch:
-        raise Garbled("the epochs of records begin with 1")
+    if not record.epoch or record.is_joint != is_joint_epoch(record.epoch):
+        raise Garbled("the epochs of records begin with 1, and only even ones are joint")
     if _pack_record(record) != data:
         raise Garbled("not the one encoding of this record")
     return record

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from polity_cli.conduct import SystemDraws
+from polity_cli.asking import SystemDraws
 from polity_cli.core.candidacy import Outcome, Verdict
 from polity_cli.core.messages import Fetch, Read, Register
 from polity_cli.core.quorum import SimpleMajority, fast_quorum

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from polity_cli import booth, conduct
-from polity_cli.core import candidacy, voter
+from polity_cli.core import candidacy, guided, voter
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import CLASSIC, ID_BYTES, ZERO, Ballot
 from polity_cli.core.candidacy import Candidacy, Move, Phase, Verdict
@@ -244,8 +244,8 @@ def a_refusal_counts_as_agreement(patch: Patch) -> None:
     """Whatever a voter answers, it has answered."""
     shipped = conduct.Conductor._hear
 
-    def hear(self: conduct.Conductor, c: Candidacy, heard: Heard, healed: set[bytes]) -> Move:
-        reply = heard.reply
+    def hear(self: conduct.Conductor, g: guided.Guided, heard: Heard) -> guided.Move:
+        c, reply = g.candidacy, heard.reply
         if isinstance(reply, m.Refusal):
             accepted = (c.ballot, c.proposal) if c.phase is Phase.ACCEPT else (ZERO, VACANT)
             reply = m.State(
@@ -259,6 +259,6 @@ def a_refusal_counts_as_agreement(patch: Patch) -> None:
                 ZERO,
                 VACANT,
             )
-        return shipped(self, c, Heard(heard.node, reply), healed)
+        return shipped(self, g, Heard(heard.node, reply))
 
     patch.setattr(conduct.Conductor, "_hear", hear)

@@ -1,0 +1,308 @@
+"""Asking voters: everything that only asks, and the ground on which operations stand.
+
+All waiting is here, and every wait has an end: the caller's time limit, or the caller's wish to stop. What
+happens is told to a watcher as it happens, so that a person can see why.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic, time
+
+from polity_cli.core import epochs
+from polity_cli.core import messages as m
+from polity_cli.core.ballot import ID_BYTES, MAX_JUMP
+from polity_cli.core.electorate import Electorate
+from polity_cli.core.record import Record
+from polity_cli.edges import wire
+from polity_cli.errors import BadInput, NoQuorum, TwoPolities
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from polity_cli.core.candidacy import Draws
+    from polity_cli.edges.network import Heard, Network
+
+    Watch = Callable[["Sent | Got | Waiting"], None]
+
+# How often a wait looks whether the caller wants to stop.
+_STOP_CHECK_S = 0.2
+_ASK_AGAIN_S = 0.45
+
+
+class Sent(Record):
+    """A message went to all voters, `after_s` into the operation; `again` if it had been sent before."""
+
+    message: m.Query | m.Announce
+    again: bool
+    after_s: float
+
+
+class Got(Record):
+    """A reply came; `counts` is False if it is a stranger's or of another attempt."""
+
+    node: str
+    reply: m.Reply
+    counts: bool
+    after_s: float
+
+
+class Waiting(Record):
+    """Still waiting, for these nodes; `have` of `need` votes or answers are there."""
+
+    what: str
+    have: int
+    need: int
+    nodes: tuple[str, ...]
+    after_s: float
+
+
+class SystemDraws:
+    """Chance from the operating system."""
+
+    def id(self) -> bytes:
+        return os.urandom(ID_BYTES)
+
+    def jitter(self) -> float:
+        return int.from_bytes(os.urandom(4), "big") / 2**32
+
+    def round_floor(self) -> int:
+        """Milliseconds by the wall clock, within what a voter takes; a wrong one costs attempts, no more."""
+        return max(0, min(int(time() * 1000), MAX_JUMP))
+
+
+class Asker:
+    """Asks on one network. Not to be shared between threads.
+
+    `watch` is called with what happens; `should_stop` is asked about five times a second; an operation that
+    is stopped ends as one that is out of time. Any method may raise SerfError. `electorate` is the newest
+    record met so far.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        watch: Watch = lambda event: None,
+        should_stop: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = monotonic,
+        draws: Draws | None = None,
+    ) -> None:
+        self.network = network
+        self.draws: Draws = draws or SystemDraws()
+        self._watch = watch
+        self._should_stop = should_stop
+        self._clock = clock
+        self._started = clock()
+        self.electorate: Electorate | None = None
+
+    def learn_electorate(self, *, timeout_s: float) -> Electorate | None:
+        """The electorate's record that the voters have entered; None if those that answer know of none.
+
+        Raises NoQuorum if nobody answers.
+        """
+        deadline = self._begin(timeout_s)
+        voters = {node.name for node in self.network.members() if node.votes and node.status == "alive"}
+        unfounded: set[str] = set()
+        unreadable: set[str] = set()
+
+        def is_over(asks: int) -> bool:
+            # Voters that Serf shows alive may only be slow; without any there is nobody to wait for.
+            return asks >= 3 and (bool(unfounded) or not voters)
+
+        for first in self._answers(m.Fetch(self.draws.id(), b"", 0), deadline, is_over):
+            match first.reply:
+                case m.Page(polity=m.NO_POLITY):
+                    unfounded.add(first.node)
+                    if unfounded >= voters:
+                        break
+                case m.Page(pages=pages) as page if pages and first.node not in unreadable:
+                    record = self._rest_of(first.node, page, deadline, unreadable)
+                    if record is not None:
+                        return record
+        if unreadable:
+            raise NoQuorum(
+                "no voter gave a record of the electorate that this node can read, "
+                f"not even {', '.join(sorted(unreadable))}",
+                hint="try again; if it stays so, polity here may be of an older version than theirs",
+            )
+        if unfounded:
+            return None
+        raise NoQuorum(
+            "no voter of this cluster answered",
+            hint="check with `polity doctor` that voters run: the hook in Serf's configuration, or an agent",
+        )
+
+    def list_roles(self, electorate: Electorate, *, timeout_s: float) -> tuple[str, ...]:
+        """Every role that was ever decided, and perhaps some that were only asked for, in byte order.
+
+        A quorum is asked: whatever was decided has left its trace at one of them. Raises NoQuorum.
+        """
+        deadline = self._begin(timeout_s)
+        self.electorate = electorate
+        known: set[str] = set()
+        after = ""
+        while True:
+            answers = self._role_page(after, deadline)
+            known.update(role for answer in answers for role in answer.roles)
+            cut = [answer.roles[-1] for answer in answers if answer.more and answer.roles]
+            if not cut:
+                return tuple(sorted(known, key=str.encode))
+            # Names up to the earliest cut are complete for every voter of this quorum.
+            after = min(cut, key=str.encode)
+
+    def roll_call(self, *, timeout_s: float, enough: Callable[[set[str]], bool]) -> dict[str, m.Page]:
+        """Who answers as a voter: node names to the first page of what each has entered."""
+        deadline = self._begin(timeout_s)
+        present: dict[str, m.Page] = {}
+        for node, reply in self._answers(m.Fetch(self.draws.id(), b"", 0), deadline, lambda asks: asks >= 2):
+            if isinstance(reply, m.Page):
+                present[node] = reply
+            if enough(set(present)):
+                break
+        return present
+
+    def learn_record(self, digest: bytes, *, timeout_s: float) -> Electorate | None:
+        """The record of this digest, from whoever has it; None if nobody gives it in time."""
+        return self._fetch(digest, self._begin(timeout_s))
+
+    def _fetch(self, digest: bytes, deadline: float) -> Electorate | None:
+        learning = epochs.Learning(self.draws.id(), digest)
+        while True:
+            for _, reply in self._answers(learning.message, deadline, lambda asks: asks >= 3):
+                try:
+                    learned = learning.take(reply, wire)
+                except ValueError:
+                    self.network.strange += 1
+                    return None
+                if isinstance(learned, Electorate):
+                    return learned
+                if learned is not None:
+                    learning = learned
+                    break
+            else:
+                return None
+
+    def _begin(self, timeout_s: float) -> float:
+        if not timeout_s > 0:
+            raise BadInput(f"the time limit must be above 0 seconds, not {timeout_s:g}")
+        self._started = self._clock()
+        return self._started + timeout_s
+
+    def _after(self) -> float:
+        return self._clock() - self._started
+
+    def _ask(self, message: m.Query, *, again: bool) -> None:
+        self.network.ask(message, again=again)
+        self._watch(Sent(message, again, self._after()))
+
+    def _listen(self, until_s: float) -> Heard | None:
+        return self.network.listen(max(0.0, min(until_s - self._clock(), _STOP_CHECK_S)))
+
+    def _alive(self, electorate: Electorate) -> frozenset[bytes]:
+        """The voters whose nodes the failure detector believes alive: a hint, never a verdict."""
+        names = {node.name for node in self.network.members() if node.status == "alive"}
+        return frozenset(e.voter for e in electorate.voters if e.node in names)
+
+    def _tell_other_polity(self, electorate: Electorate, heard: Heard, warning: str = "") -> None:
+        """Raise what the operator must know of; other refusals are only silence."""
+        refusal = heard.reply
+        if isinstance(refusal, m.Refusal) and refusal.reason == m.OTHER_POLITY:
+            raise TwoPolities(
+                f"two polities meet in this cluster: {heard.node} belongs to {refusal.polity.hex()}, "
+                f"this node asks in {electorate.polity.hex()}",
+                hint=f"{warning}give one of them another --namespace, or take its nodes out of this cluster",
+            )
+
+    def _answers(self, query: m.Query, deadline: float, is_over: Callable[[int], bool]) -> Iterator[Heard]:
+        """Ask, ask again in silence, and give the answers, until the time is over.
+
+        `is_over` is told how often was asked and may end it earlier, before asking once more.
+        """
+        asks, ask_at = 0, self._clock()
+        while True:
+            now_s = self._clock()
+            if now_s >= deadline or self._should_stop() or (now_s >= ask_at and is_over(asks)):
+                return
+            if now_s >= ask_at:
+                self._ask(query, again=asks > 0)
+                asks, ask_at = asks + 1, now_s + _ASK_AGAIN_S
+            heard = self._listen(min(ask_at, deadline))
+            if heard is not None and heard.reply.attempt == query.attempt:
+                self._watch(Got(heard.node, heard.reply, True, self._after()))
+                yield heard
+
+    def _rest_of(self, node: str, page: m.Page, deadline: float, unreadable: set[str]) -> Electorate | None:
+        """The record whose first page this is, the others coming from whoever answers first.
+
+        None if pages stay out or make no record; then those they came from are added to `unreadable`, so that
+        the next try takes other nodes' pages.
+        """
+        data, sources = page.data, {node}
+        for at in range(1, page.pages):
+            query = m.Fetch(self.draws.id(), page.digest, at)
+            for other, reply in self._answers(query, deadline, lambda asks: asks >= 3):
+                if (
+                    isinstance(reply, m.Page)
+                    and reply.pages
+                    and (reply.digest, reply.page) == (page.digest, at)
+                    and other not in unreadable
+                ):
+                    data += reply.data
+                    sources.add(other)
+                    break
+            else:
+                return None
+        try:
+            if wire.digest(data) == page.digest:
+                return wire.decode_record(data)
+        except wire.Garbled:
+            self.network.strange += 1
+        unreadable |= sources
+        return None
+
+    def _role_page(self, after: str, deadline: float) -> list[m.RoleList]:
+        """The answers of a quorum, in the newest epoch that one of them knows of."""
+        electorate = self.electorate
+        assert electorate is not None
+
+        def is_over(asks: int) -> bool:
+            return asks >= 2 and not electorate.is_quorum(self._alive(electorate))
+
+        query = m.ListRoles(self.draws.id(), electorate.polity, electorate.epoch, after)
+        answers: dict[bytes, m.RoleList] = {}
+        healed: set[bytes] = set()
+        for heard in self._answers(query, deadline, is_over):
+            node, reply = heard
+            enrolled = electorate.node_of(reply.voter) == node
+            if isinstance(reply, m.RoleList) and enrolled:
+                answers[reply.voter] = reply
+            elif isinstance(reply, m.Refusal):
+                self._tell_other_polity(electorate, heard)
+                if self._catch_up(reply, deadline):
+                    return self._role_page(after, deadline)
+                if enrolled and reply.reason in (m.UNFOUNDED, m.BEHIND) and reply.voter not in healed:
+                    healed.add(reply.voter)
+                    for offer in epochs.offers(query.attempt, electorate, wire, chosen=True):
+                        self._ask(offer, again=False)
+                    self._ask(query, again=True)
+            if electorate.is_quorum(frozenset(answers)):
+                return list(answers.values())
+        silent = [e.node for e in electorate.voters if e.voter not in answers]
+        raise NoQuorum(
+            f"{len(answers)} of {len(electorate.voters)} voters answered, "
+            f"{electorate.current.q} are needed; no answer from {', '.join(silent)}",
+            hint="see `polity voters`; `polity roles --cached` shows what this node remembers",
+        )
+
+    def _catch_up(self, refusal: m.Refusal, deadline: float) -> bool:
+        """Learn the newer record that a refusal speaks of; True if `electorate` is a newer one now."""
+        known = self.electorate
+        if refusal.reason != m.OLD_EPOCH or known is None or refusal.epoch <= known.epoch:
+            return False
+        record = self._fetch(refusal.digest, deadline)
+        if record is None or record.polity != known.polity or record.epoch <= known.epoch:
+            return False
+        self.electorate = record
+        return True

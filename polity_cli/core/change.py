@@ -1,0 +1,457 @@
+"""A change of the electorate: joint consensus, as one state machine that does nothing itself.
+
+    stable record ──► joint record ──► stable record of the new voters
+       PREPARE          LIST              PREPARE
+       LEARN            CARRY             LEARN
+       OFFER                              OFFER
+       ACCEPT                             ACCEPT
+       ENTER                              ENTER
+
+    PREPARE  collect promises for the register of the electorate, in the epoch at hand
+    LEARN    fetch the record that somebody accepted there before: it may be chosen, so it is proposed again
+    OFFER    hand out the record to be accepted
+    ACCEPT   voters accept it as the next one: once a quorum has, it is chosen
+    ENTER    tell everybody that it is chosen, until a quorum has entered it
+    LIST     in the joint epoch: which roles does a quorum of the old voters have any trace of?
+    CARRY    decide each of them once more, what is current unchanged, by quorums of the old and of the new
+    YIELD    somebody else is at it: wait a jittered while, then PREPARE
+    DONE
+
+Why two quorums can never decide apart:
+
+- Each epoch's register decides one successor, by quorums of that epoch's record: an epoch names one record.
+- A record is used, passed on and entered only when known to be chosen.
+- What is decided in the joint epoch has quorums of both rolls. When LIST is answered, a quorum of the old
+  voters has entered that epoch and takes part in no older one any more. So whatever was, or may still be,
+  decided in the old epoch left its trace with one of those that list, a bare promise included. CARRY then
+  decides that role at a ballot above it: the old votes are judged by the old roll (`tally.current_of`), and
+  nothing older can be decided after it. The new voters alone then know all that was ever decided.
+- Nobody trusts another's word for that: whoever proposes the last record has listed and carried himself.
+
+Any node can do all of it, several can be at it at once, and each can die at any step: the register of the
+electorate then holds what the next one completes. Meanwhile elections go on, in the joint epoch by both
+quorums.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from polity_cli.core import candidacy, epochs, tally
+from polity_cli.core import messages as m
+from polity_cli.core.ballot import ZERO, Ballot
+from polity_cli.core.candidacy import Candidacy, Order, Purpose
+from polity_cli.core.electorate import Electorate, Roll
+from polity_cli.core.record import Record
+from polity_cli.core.tenure import ELECTORATE, Tenure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from polity_cli.core.candidacy import Draws
+    from polity_cli.core.epochs import Codec
+
+ASK_AGAIN_S = 0.5
+YIELD_S = (0.5, 2.0)
+LONGEST_YIELD = 4
+ASKS = 4
+ENTER_ASKS = 3
+
+
+class Phase(Enum):
+    PREPARE = "promises for the electorate"
+    LEARN = "the record of an earlier change"
+    OFFER = "voters that hold the new record"
+    ACCEPT = "acceptance of the new record"
+    ENTER = "voters that enter it"
+    LIST = "lists of roles"
+    CARRY = "roles carried over"
+    YIELD = "another change"
+    DONE = "done"
+
+
+class Verdict(Enum):
+    CHANGED = "changed"
+    """No change is under way any more, and the electorate is a newer one than at the beginning."""
+    NOTHING = "nothing to do"
+    OVERTAKEN = "another change came first"
+    """The electorate is a newer one, which is to be looked at before anything else is proposed."""
+    NO_QUORUM = "no quorum"
+    """Nothing of this can take effect later."""
+    UNFINISHED = "unfinished"
+    """The joint record is chosen; whoever finishes the change completes it."""
+    UNKNOWN = "unknown"
+    """The joint record may be chosen, or not."""
+
+
+class Outcome(Record):
+    """`electorate` is the newest record known to be chosen, `carried` the roles decided anew, `silent` node
+    names of voters that did not answer the last message."""
+
+    verdict: Verdict
+    electorate: Electorate
+    carried: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+
+
+class Change(Record):
+    """The state of a change. `electorate` is the record of the epoch it acts in, `target` the roll wanted.
+
+    Without a target it only finishes what is under way. `record` is what is proposed now, `chosen` says that
+    it is known to be chosen; `proposed` that a joint record was sent to be accepted.
+    """
+
+    electorate: Electorate
+    target: Roll | None
+    claim: bytes
+    node: str
+    alive: frozenset[bytes]
+    patient: bool = False
+    phase: Phase = Phase.PREPARE
+    attempt: bytes = b""
+    ballot: Ballot = ZERO
+    states: tuple[tuple[bytes, m.State], ...] = ()
+    done_by: frozenset[bytes] = frozenset()
+    healed: frozenset[bytes] = frozenset()
+    learning: epochs.Learning | None = None
+    found: tuple[tuple[bytes, Electorate], ...] = ()
+    record: Electorate | None = None
+    digest: bytes = b""
+    proposed: bool = False
+    lists: tuple[tuple[bytes, m.RoleList], ...] = ()
+    after: str = ""
+    roles: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
+    carry: Candidacy | None = None
+    highest_round: int = 0
+    attempts: int = 0
+    asks: int = 0
+    round_trips: int = 0
+    wake_at_s: float = 0.0
+    outcome: Outcome | None = None
+
+    @property
+    def answered(self) -> frozenset[bytes]:
+        """The voters that have done what the phase asks for."""
+        if self.phase is Phase.CARRY and self.carry is not None:
+            return frozenset(dict(self.carry.states))
+        return self.done_by
+
+
+class Move(Record):
+    change: Change
+    send: tuple[m.Query, ...] = ()
+    again: bool = False
+
+
+def begin(
+    electorate: Electorate,
+    target: Roll | None,
+    *,
+    node: str,
+    alive: Collection[bytes] | None,
+    now_s: float,
+    draws: Draws,
+    codec: Codec,
+    patient: bool = False,
+) -> Move:
+    """Start a change to `target`, or finish the one under way; what is under way always comes first.
+
+    `alive` are the voters Serf believes alive, None where it was not asked; `patient` keeps on asking while
+    they are too few.
+    """
+    everyone = frozenset(e.voter for e in electorate.voters)
+    c = Change(electorate, target, draws.id(), node, everyone if alive is None else frozenset(alive), patient)
+    if electorate.is_joint:
+        return _list(c, now_s, draws, codec)
+    if target in (None, electorate.current):
+        return _done(c, Verdict.NOTHING)
+    return _prepare(c, now_s, draws, codec)
+
+
+def hear(c: Change, node: str, reply: m.Reply, now_s: float, draws: Draws, codec: Codec) -> Move:
+    """Take the answer of a node; strangers, copies and other attempts change nothing."""
+    if c.phase is Phase.DONE:
+        return Move(c)
+    match reply:
+        case m.Refusal(reason=m.OLD_EPOCH) if _is_mine(c, reply):
+            return _done(c, Verdict.OVERTAKEN) if reply.epoch > c.electorate.epoch else Move(c)
+        case m.Refusal(reason=m.BEHIND | m.UNFOUNDED) if _is_mine(c, reply) and _is_enrolled(c, node, reply):
+            return _heal(c, reply, codec)
+        case m.Refusal(reason=m.NO_RECORD) if _is_mine(c, reply) and c.phase is Phase.ACCEPT:
+            return _heal(c, reply, codec)
+        case m.State() if c.phase is Phase.CARRY and _is_enrolled(c, node, reply):
+            assert c.carry is not None
+            return _carrying(c, candidacy.hear(c.carry, reply, now_s, draws), now_s, draws, codec)
+        case m.State() if _is_mine(c, reply) and _is_enrolled(c, node, reply):
+            return _take_state(c, reply, now_s, draws, codec)
+        case m.Page() if c.phase is Phase.LEARN:
+            return _take_page(c, reply, now_s, draws, codec)
+        case m.Holding() if _is_mine(c, reply):
+            return _take_holding(c, node, reply, now_s, draws, codec)
+        case m.RoleList() if c.phase is Phase.LIST and _is_mine(c, reply) and _is_enrolled(c, node, reply):
+            return _take_list(c, reply, now_s, draws, codec)
+    return Move(c)
+
+
+def wake(c: Change, now_s: float, draws: Draws, codec: Codec, alive: Collection[bytes] | None = None) -> Move:
+    """The wait is over (`wake_at_s`): ask again, go on with what is at hand, or try another way."""
+    if c.phase is Phase.DONE:
+        return Move(c)
+    c = c._replace(healed=frozenset(), alive=c.alive if alive is None else frozenset(alive))
+    if c.phase is Phase.YIELD:
+        return _prepare(c, now_s, draws, codec)
+    if not c.patient and c.asks >= ENTER_ASKS and not c.electorate.is_quorum(c.alive):
+        return give_up(c)
+    if c.phase is Phase.CARRY:
+        assert c.carry is not None
+        moved = candidacy.wake(c.carry, now_s, draws, alive)
+        if moved.candidacy.outcome is not None:
+            return give_up(c)
+        return _carrying(c._replace(asks=c.asks + 1), moved, now_s, draws, codec)
+    if c.phase is Phase.ENTER and c.asks >= ENTER_ASKS and not _next(c).is_joint:
+        return _entered(c, now_s, draws, codec)
+    if c.phase in (Phase.PREPARE, Phase.LEARN, Phase.ACCEPT) and c.asks >= ASKS:
+        return _yield(c, now_s, draws)
+    return Move(c._replace(asks=c.asks + 1, wake_at_s=now_s + ASK_AGAIN_S), _messages(c, codec), True)
+
+
+def give_up(c: Change) -> Move:
+    """No more time: what is known now is the outcome."""
+    if c.phase is Phase.DONE:
+        return Move(c)
+    if c.phase is Phase.ENTER:
+        c = c._replace(electorate=_next(c))
+        return _done(c, Verdict.UNFINISHED if c.electorate.is_joint else Verdict.CHANGED)
+    if c.electorate.is_joint:
+        return _done(c, Verdict.UNFINISHED)
+    return _done(c, Verdict.UNKNOWN if c.proposed else Verdict.NO_QUORUM)
+
+
+# What is asked.
+
+
+def _messages(c: Change, codec: Codec) -> tuple[m.Query, ...]:
+    head = (c.attempt, c.electorate.polity, c.electorate.epoch)
+    match c.phase:
+        case Phase.PREPARE:
+            return (m.Prepare(*head, ELECTORATE, c.ballot),)
+        case Phase.LEARN:
+            assert c.learning is not None
+            return (c.learning.message,)
+        case Phase.OFFER | Phase.ENTER:
+            return epochs.offers(c.attempt, _next(c), codec, chosen=c.phase is Phase.ENTER)
+        case Phase.ACCEPT:
+            value = Tenure(c.electorate.epoch + 1, c.digest.hex(), c.claim)
+            return (m.Accept(*head, ELECTORATE, c.ballot, value),)
+        case Phase.LIST:
+            return (m.ListRoles(*head, c.after),)
+    raise AssertionError(f"nothing is asked while {c.phase.value}")
+
+
+def _enter(c: Change, phase: Phase, now_s: float, codec: Codec) -> Move:
+    c = c._replace(
+        phase=phase,
+        states=(),
+        done_by=frozenset(),
+        healed=frozenset(),
+        asks=1,
+        round_trips=c.round_trips + 1,
+        wake_at_s=now_s + ASK_AGAIN_S,
+    )
+    return Move(c, _messages(c, codec))
+
+
+def _is_mine(c: Change, reply: m.Reply) -> bool:
+    if c.phase is Phase.CARRY:
+        assert c.carry is not None
+        return reply.attempt == c.carry.attempt
+    return reply.attempt == c.attempt
+
+
+def _is_enrolled(c: Change, node: str, reply: m.Reply) -> bool:
+    return c.electorate.node_of(reply.voter) == node
+
+
+def _next(c: Change) -> Electorate:
+    assert c.record is not None
+    return c.record
+
+
+# The register of the electorate.
+
+
+def _prepare(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
+    attempt = draws.id()
+    number = max(c.highest_round + 1, draws.round_floor())
+    c = c._replace(
+        attempt=attempt, ballot=Ballot(number, attempt), highest_round=number, attempts=c.attempts + 1
+    )
+    return _enter(c, Phase.PREPARE, now_s, codec)
+
+
+def _take_state(c: Change, state: m.State, now_s: float, draws: Draws, codec: Codec) -> Move:
+    if c.phase not in (Phase.PREPARE, Phase.ACCEPT):
+        return Move(c)
+    states = dict(c.states)
+    known = states.get(state.voter)
+    states[state.voter] = state if known is None else tally.newer(known, state)
+    c = c._replace(
+        states=tuple(sorted(states.items())), highest_round=max(c.highest_round, state.promised.round)
+    )
+    agree = tally.promises if c.phase is Phase.PREPARE else tally.acceptances
+    c = c._replace(done_by=agree(states, c.ballot))
+    if c.electorate.is_quorum(c.done_by):
+        if c.phase is Phase.ACCEPT:
+            return _enter(c, Phase.ENTER, now_s, codec)
+        return _recover(c, now_s, draws, codec)
+    outbid = tally.select(states, lambda s: s.promised > c.ballot) - c.done_by
+    others = frozenset(e.voter for e in c.electorate.voters) - outbid
+    return Move(c) if c.electorate.is_quorum(others) else _yield(c, now_s, draws)
+
+
+def _recover(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
+    """A quorum has promised: propose what one of them accepted as the next record, or what we want."""
+    accepted = [
+        (state.accepted, state.tenure.holder)
+        for voter, state in c.states
+        if voter in c.done_by and state.accepted != ZERO and state.tenure.term == c.electorate.epoch + 1
+    ]
+    if not accepted:
+        if c.electorate.is_joint:
+            return _propose(c, c.electorate.completed(), now_s, codec)
+        assert c.target is not None
+        return _propose(c, c.electorate.joint_with(c.target), now_s, codec)
+    digest = bytes.fromhex(max(accepted)[1] or "")
+    known = dict(c.found).get(digest)
+    if known is not None:
+        return _propose(c, known, now_s, codec)
+    return _enter(c._replace(learning=epochs.Learning(draws.id(), digest)), Phase.LEARN, now_s, codec)
+
+
+def _take_page(c: Change, page: m.Page, now_s: float, draws: Draws, codec: Codec) -> Move:
+    assert c.learning is not None
+    try:
+        learned = c.learning.take(page, codec)
+    except ValueError:
+        return _yield(c, now_s, draws)
+    if learned is None:
+        return Move(c)
+    if isinstance(learned, epochs.Learning):
+        return _enter(c._replace(learning=learned), Phase.LEARN, now_s, codec)
+    if not c.electorate.is_followed_by(learned):
+        return _yield(c, now_s, draws)
+    c = c._replace(found=(*c.found, (c.learning.digest, learned)), learning=None)
+    return _propose(c, learned, now_s, codec)
+
+
+def _propose(c: Change, record: Electorate, now_s: float, codec: Codec) -> Move:
+    digest = codec.digest(codec.encode_record(record))
+    found = c.found if digest in dict(c.found) else (*c.found, (digest, record))
+    return _enter(c._replace(record=record, digest=digest, found=found), Phase.OFFER, now_s, codec)
+
+
+def _take_holding(c: Change, node: str, holding: m.Holding, now_s: float, draws: Draws, codec: Codec) -> Move:
+    if c.phase is Phase.OFFER:
+        if not holding.complete or not _is_enrolled(c, node, holding):
+            return Move(c)
+        c = c._replace(done_by=c.done_by | {holding.voter})
+        if not c.electorate.is_quorum(c.done_by):
+            return Move(c)
+        c = c._replace(proposed=c.proposed or not c.electorate.is_joint)
+        return _enter(c, Phase.ACCEPT, now_s, codec)
+    if c.phase is not Phase.ENTER:
+        return Move(c)
+    record = _next(c)
+    has_entered = holding.polity == record.polity and holding.epoch >= record.epoch
+    if not has_entered or record.node_of(holding.voter) != node:
+        return Move(c)
+    c = c._replace(done_by=c.done_by | {holding.voter})
+    everybody = all(e.voter in c.done_by for e in record.voters)
+    enough = record.is_quorum(c.done_by) if record.is_joint else everybody
+    return _entered(c, now_s, draws, codec) if enough else Move(c)
+
+
+def _entered(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
+    c = c._replace(electorate=_next(c), record=None, attempts=0, highest_round=0)
+    return _list(c, now_s, draws, codec) if c.electorate.is_joint else _done(c, Verdict.CHANGED)
+
+
+# The roles.
+
+
+def _list(c: Change, now_s: float, draws: Draws, codec: Codec, after: str = "") -> Move:
+    roles = c.roles if after else ()
+    return _enter(
+        c._replace(attempt=draws.id(), after=after, lists=(), roles=roles), Phase.LIST, now_s, codec
+    )
+
+
+def _take_list(c: Change, answer: m.RoleList, now_s: float, draws: Draws, codec: Codec) -> Move:
+    lists = dict(c.lists) | {answer.voter: answer}
+    c = c._replace(lists=tuple(sorted(lists.items())), done_by=frozenset(lists))
+    old = c.electorate.current
+    if old.count(c.done_by) < old.q:
+        return Move(c)
+    answers = [answer for voter, answer in c.lists if old.node_of(voter) is not None]
+    cut = [answer.roles[-1] for answer in answers if answer.more and answer.roles]
+    names = {role for answer in answers for role in answer.roles if role != ELECTORATE}
+    # Names up to the earliest cut are complete for every voter of this quorum.
+    complete = min(cut, key=str.encode, default=None)
+    kept = names if complete is None else {n for n in names if n.encode() <= complete.encode()}
+    c = c._replace(roles=(*c.roles, *sorted(kept, key=str.encode)))
+    if complete is not None:
+        return _list(c, now_s, draws, codec, complete)
+    return _carry_next(c, now_s, draws, codec)
+
+
+def _carry_next(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
+    left = c.roles[len(c.carried) :]
+    if not left:
+        return _prepare(c._replace(carry=None), now_s, draws, codec)
+    order = Order(Purpose.CARRY, left[0], c.node, c.claim, patient=True)
+    begun = candidacy.begin(order, c.electorate, local=None, alive=None, now_s=now_s, draws=draws)
+    c = c._replace(phase=Phase.CARRY, round_trips=c.round_trips + 1, asks=1, healed=frozenset())
+    return _carrying(c, begun, now_s, draws, codec)
+
+
+def _carrying(c: Change, move: candidacy.Move, now_s: float, draws: Draws, codec: Codec) -> Move:
+    carry = move.candidacy
+    if carry.outcome is not None:
+        return _carry_next(c._replace(carried=(*c.carried, carry.order.role)), now_s, draws, codec)
+    send = () if move.send is None else (move.send,)
+    return Move(c._replace(carry=carry, wake_at_s=carry.wake_at_s), send, carry.asks > 1)
+
+
+# Waiting, healing, ending.
+
+
+def _yield(c: Change, now_s: float, draws: Draws) -> Move:
+    low, high = YIELD_S
+    # Each prepare outbids whoever is at it: ever longer waits let one of them finish.
+    wait_s = (low + (high - low) * draws.jitter()) * min(2 ** (c.attempts - 1), LONGEST_YIELD)
+    return Move(c._replace(phase=Phase.YIELD, wake_at_s=now_s + wait_s))
+
+
+def _heal(c: Change, refusal: m.Refusal, codec: Codec) -> Move:
+    """Hand a voter the record that it lacks, once per wait, and ask again."""
+    if refusal.voter in c.healed:
+        return Move(c)
+    c = c._replace(healed=c.healed | {refusal.voter})
+    if refusal.reason == m.NO_RECORD:
+        return Move(c, (*epochs.offers(c.attempt, _next(c), codec, chosen=False), *_messages(c, codec)), True)
+    attempt = refusal.attempt
+    if c.phase is Phase.CARRY:
+        assert c.carry is not None
+        asked: tuple[m.Query, ...] = (candidacy.message(c.carry),)
+    else:
+        asked = _messages(c, codec)
+    return Move(c, (*epochs.offers(attempt, c.electorate, codec, chosen=True), *asked), True)
+
+
+def _done(c: Change, verdict: Verdict) -> Move:
+    silent = tuple(e.node for e in c.electorate.voters if e.voter not in c.answered)
+    undecided = verdict in (Verdict.NO_QUORUM, Verdict.UNFINISHED, Verdict.UNKNOWN)
+    outcome = Outcome(verdict, c.electorate, c.carried, silent if undecided else ())
+    return Move(c._replace(phase=Phase.DONE, outcome=outcome))

@@ -1,0 +1,342 @@
+"""Changes of the electorate from the first promise to the last record, on a network in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from polity_cli.conduct import Conductor
+from polity_cli.core import change
+from polity_cli.core import messages as m
+from polity_cli.core.candidacy import Order, Outcome, Purpose
+from polity_cli.core.candidacy import Verdict as Ended
+from polity_cli.core.change import Verdict
+from polity_cli.core.electorate import Electorate, Enrolled, Roll
+from polity_cli.core.quorum import QuorumPercentage, QuorumRule, SimpleMajority
+from polity_cli.edges import wire
+from polity_cli.errors import TwoPolities
+from tests.fake_network import FakeNetwork, SeededDraws, node_names, record_of, voter_id
+
+ROLE = "leader"
+TIMEOUT_S = 60.0
+_claims = SeededDraws(0)
+
+
+class Died(Exception):
+    """The process that did it has ended."""
+
+
+def polity(voters: int, nodes: int, *, seed: int = 1) -> tuple[FakeNetwork, Electorate]:
+    """So many nodes, of which the first are the voters of a founded polity."""
+    network = FakeNetwork(node_names(nodes), seed=seed)
+    record = record_of(network, node_names(nodes)[:voters])
+    network.enter(record, *node_names(nodes)[:voters])
+    return network, record
+
+
+def roll(*numbers: int, rule: QuorumRule = SimpleMajority) -> Roll:
+    return Roll(tuple(sorted(Enrolled(voter_id(n), f"n{n}") for n in numbers)), rule)
+
+
+def conductor(network: FakeNetwork, seed: int = 1) -> Conductor:
+    return Conductor(network, clock=network.clock, draws=SeededDraws(seed))
+
+
+def alter(
+    network: FakeNetwork,
+    record: Electorate,
+    target: Roll | None,
+    *,
+    node: str = "n1",
+    seed: int = 1,
+    timeout_s: float = TIMEOUT_S,
+) -> change.Outcome:
+    return conductor(network, seed).change(record, target, node=node, timeout_s=timeout_s, patient=True)
+
+
+def ask(network: FakeNetwork, record: Electorate, purpose: Purpose, node: str, role: str = ROLE) -> Outcome:
+    order = Order(purpose, role, node, _claims.id(), patient=True)
+    return conductor(network, 7).run(order, record, local=None, timeout_s=TIMEOUT_S)
+
+
+def holds(outcome: Outcome) -> tuple[str | None, int]:
+    assert outcome.tenure is not None, outcome
+    return outcome.tenure.holder, outcome.tenure.term
+
+
+def die_after(network: FakeNetwork, messages: int) -> None:
+    """Let whoever asks die once this many messages are out."""
+    left = messages
+
+    def on_ask(message: m.Query) -> None:
+        nonlocal left
+        if left == 0:
+            network.on_ask = lambda message: None
+            raise Died
+        left -= 1
+
+    network.on_ask = on_ask
+
+
+GROW, SHRINK, MOVE = (3, (1, 2, 3, 4, 5)), (5, (1, 2, 3)), (3, (4, 5, 6))
+
+
+@pytest.mark.parametrize(("before", "after"), [GROW, SHRINK, MOVE, (3, (1, 2, 3, 4)), (3, (2, 3, 4))])
+def test_the_new_voters_alone_know_all_that_was_decided(before: int, after: tuple[int, ...]) -> None:
+    network, record = polity(before, 6)
+    assert ask(network, record, Purpose.ELECT, "n1").verdict is Ended.WON
+    assert ask(network, record, Purpose.ELECT, "n2", "gone").verdict is Ended.WON
+    assert ask(network, record, Purpose.RECALL, "n2", "gone").verdict is Ended.RECALLED
+    outcome = alter(network, record, roll(*after))
+    assert (outcome.verdict, outcome.electorate.epoch) == (Verdict.CHANGED, 3)
+    assert outcome.electorate.rolls == (roll(*after),)
+    assert sorted(outcome.carried) == ["gone", ROLE]
+    network.kill(*[f"n{n}" for n in range(1, 7) if n not in after])
+    asker = f"n{after[0]}"
+    assert holds(ask(network, record, Purpose.QUERY, asker)) == ("n1", 1)
+    assert holds(ask(network, outcome.electorate, Purpose.ELECT, asker, "gone")) == (asker, 3)
+
+
+def test_the_old_voters_alone_decide_nothing_any_more() -> None:
+    network, record = polity(3, 6)
+    alter(network, record, roll(4, 5, 6))
+    network.kill("n4", "n5", "n6")
+    order = Order(Purpose.ELECT, ROLE, "n1", _claims.id())
+    ended = conductor(network).run(order, record, local=None, timeout_s=5.0)
+    assert ended.verdict in (Ended.NO_QUORUM, Ended.UNKNOWN)
+    assert all(network.voters[n].me().epoch == 3 for n in ("n1", "n2", "n3"))
+
+
+def test_another_quorum_rule_is_a_change_too() -> None:
+    network, record = polity(5, 5)
+    stricter = QuorumPercentage(0.7, 4)
+    outcome = alter(network, record, roll(1, 2, 3, 4, 5, rule=stricter))
+    assert outcome.electorate.current == roll(1, 2, 3, 4, 5, rule=stricter)
+    assert ask(network, outcome.electorate, Purpose.ELECT, "n1").required == 4
+
+
+def test_nothing_is_asked_where_nothing_is_to_be_changed() -> None:
+    network, record = polity(3, 3)
+    for target in (None, record.current):
+        assert alter(network, record, target).verdict is Verdict.NOTHING
+    assert network.sent == []
+
+
+@pytest.mark.parametrize(("before", "after"), [GROW, SHRINK, MOVE])
+def test_whoever_dies_at_any_step_leaves_a_change_that_another_node_finishes(
+    before: int, after: tuple[int, ...]
+) -> None:
+    ends = set()
+    for messages in range(60):
+        network, record = polity(before, 6)
+        ask(network, record, Purpose.ELECT, "n1")
+        die_after(network, messages)
+        try:
+            alter(network, record, roll(*after))
+        except Died:
+            pass
+        else:
+            break
+        # Elections go on, in whichever epoch this is.
+        assert holds(ask(network, record, Purpose.QUERY, "n2")) == ("n1", 1)
+        assert ask(network, record, Purpose.ELECT, "n3", "other").verdict is Ended.WON
+        known = conductor(network).learn_electorate(timeout_s=TIMEOUT_S)
+        assert known is not None
+        outcome = alter(network, known, None if known.is_joint else roll(*after), node="n2", seed=2)
+        if outcome.verdict is Verdict.OVERTAKEN:
+            known = conductor(network).learn_electorate(timeout_s=TIMEOUT_S)
+            assert known is not None
+            outcome = alter(network, known, None if known.is_joint else roll(*after), node="n2", seed=3)
+        ends.add((known.epoch, outcome.verdict))
+        newest = max(ledger.me().epoch for ledger in network.voters.values())
+        assert newest == 3
+        network.kill(*[f"n{n}" for n in range(1, 7) if n not in after])
+        final = Electorate(record.polity, 3, (roll(*after),))
+        asker = f"n{after[-1]}"
+        assert holds(ask(network, final, Purpose.QUERY, asker)) == ("n1", 1)
+        assert holds(ask(network, final, Purpose.QUERY, asker, "other")) == ("n3", 1)
+    else:
+        raise AssertionError("it never came to its end")
+    assert {epoch for epoch, _ in ends} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_two_changes_at_once_are_made_one_after_the_other(seed: int) -> None:
+    network, record = polity(3, 6, seed=seed)
+    network.loss, network.doubling, network.lateness, network.late_by_s = 0.1, 0.1, 0.2, 1.0
+    ask(network, record, Purpose.ELECT, "n1")
+    targets = [roll(1, 2, 3, 4), roll(4, 5, 6)]
+    begun = change.begin(
+        record, targets[1], node="n2", alive=None, now_s=0.0, draws=SeededDraws(99), codec=wire
+    )
+    stray = begun.send  # a rival's prepare that arrives again and again
+    asked = 0
+
+    def rival(message: m.Query) -> None:
+        nonlocal asked
+        asked += 1
+        if asked % 5 == 0 and asked < 40:
+            for ledger in stray:
+                for node in ("n1", "n2", "n3"):
+                    network._deliver(node, wire.encode(ledger))
+
+    network.on_ask = rival
+    for at, target in enumerate(targets):
+        known = conductor(network, seed).learn_electorate(timeout_s=TIMEOUT_S)
+        assert known is not None
+        outcome = alter(network, known, target, seed=100 * seed + at, node=f"n{at + 1}")
+        while outcome.verdict is not Verdict.CHANGED or outcome.electorate.rolls != (target,):
+            outcome = alter(network, outcome.electorate, target, seed=100 * seed + at + 50)
+    network.loss = network.lateness = 0.0
+    network.kill("n1", "n2", "n3")
+    assert holds(ask(network, outcome.electorate, Purpose.QUERY, "n4")) == ("n1", 1)
+
+
+def test_a_record_accepted_somewhere_is_carried_through_before_ones_own() -> None:
+    network, record = polity(3, 6)
+    # The first coordinator dies when one voter alone has accepted its record.
+    heard = 0
+
+    def on_ask(message: m.Query) -> None:
+        nonlocal heard
+        if isinstance(message, m.Accept):
+            network.down.update({"n2", "n3"})
+            heard += 1
+        elif heard:
+            raise Died
+
+    network.on_ask = on_ask
+    with pytest.raises(Died):
+        alter(network, record, roll(1, 2, 3, 4))
+    network.on_ask = lambda message: None
+    network.down.clear()
+    network.down.add("n3")  # so that n1, which has accepted it, is in every quorum
+    outcome = alter(network, record, roll(4, 5, 6), node="n2", seed=2)
+    assert (outcome.verdict, outcome.electorate.rolls) == (Verdict.CHANGED, (roll(1, 2, 3, 4),))
+
+
+def test_without_a_quorum_of_the_new_voters_a_change_stays_joint_and_elections_stop() -> None:
+    network, record = polity(3, 6)
+    network.down.update({"n5", "n6"})
+    outcome = alter(network, record, roll(4, 5, 6), timeout_s=10.0)
+    assert (outcome.verdict, outcome.electorate.is_joint) == (Verdict.UNFINISHED, True)
+    assert set(outcome.silent) >= {"n5", "n6"}
+    ended = conductor(network).run(
+        Order(Purpose.ELECT, ROLE, "n1", _claims.id()), record, local=None, timeout_s=5.0
+    )
+    assert ended.verdict in (Ended.NO_QUORUM, Ended.UNKNOWN)
+    network.down.clear()
+    assert alter(network, outcome.electorate, None, node="n6").verdict is Verdict.CHANGED
+
+
+@pytest.mark.parametrize(("asked", "verdict"), [(m.Prepare, Verdict.NO_QUORUM), (m.Accept, Verdict.UNKNOWN)])
+def test_a_change_that_loses_its_quorum_says_whether_it_may_take_effect(
+    asked: type[m.Message], verdict: Verdict
+) -> None:
+    network, record = polity(3, 4)
+
+    def on_ask(message: m.Query) -> None:
+        if isinstance(message, asked):
+            network.down.update({"n2", "n3"})
+
+    network.on_ask = on_ask
+    assert alter(network, record, roll(1, 2, 3, 4), timeout_s=8.0).verdict is verdict
+
+
+def test_an_impatient_change_ends_when_serf_shows_too_few_alive() -> None:
+    network, record = polity(3, 4)
+    network.kill("n2", "n3")
+    outcome = conductor(network).change(record, roll(1, 2, 3, 4), node="n1", timeout_s=TIMEOUT_S)
+    assert (outcome.verdict, outcome.silent) == (Verdict.NO_QUORUM, ("n2", "n3"))
+    assert network.clock() < 5
+
+
+def test_a_voter_of_another_polity_stops_a_change() -> None:
+    network, record = polity(3, 6)
+    network.enter(record_of(network, ["n4", "n5", "n6"], polity=b"polity-2"), "n4", "n5", "n6")
+    with pytest.raises(TwoPolities):
+        alter(network, record, roll(1, 2, 3, 4))
+
+
+def test_more_roles_than_one_answer_can_list_are_all_carried_over() -> None:
+    network, record = polity(3, 6)
+    roles = [f"{'long name ' * 8}{number:03}" for number in range(40)]
+    for role in roles:
+        assert ask(network, record, Purpose.ELECT, "n1", role).verdict is Ended.WON
+    outcome = alter(network, record, roll(4, 5, 6), timeout_s=600.0)
+    assert (outcome.verdict, list(outcome.carried)) == (Verdict.CHANGED, roles)
+
+
+# What a voter takes.
+
+
+def accept_of(network: FakeNetwork, record: Electorate, proposed: Electorate) -> m.Reply:
+    """What n1 answers when it holds `proposed` and is asked to accept it as the next record."""
+    data = wire.encode_record(proposed)
+    answers: list[m.Reply] = []
+
+    def tamper(node: str, said: bytes) -> Iterable[tuple[str, bytes]]:
+        if node == "n1":
+            answers.append(wire.decode_reply(said))
+        return []
+
+    network.tamper = tamper
+    for at, page in enumerate(pages := wire.pages(data)):
+        network.ask(m.Offer(b"attempt!", wire.digest(data), at, len(pages), page, False), again=False)
+    ballot = m.Ballot(9, b"attempt!")
+    tenure = m.Tenure(record.epoch + 1, wire.digest(data).hex(), b"claim-01")
+    network.ask(m.Accept(b"attempt!", record.polity, record.epoch, "", ballot, tenure), again=False)
+    return answers[-1]
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda r: r.joint_with(roll(4, 5, 6))._replace(rolls=(roll(1, 2), roll(4, 5, 6))),
+        lambda r: r._replace(epoch=3),
+        lambda r: r._replace(epoch=3, rolls=(roll(4, 5, 6),)),
+        lambda r: r.joint_with(roll(4, 5, 6))._replace(epoch=4),
+        lambda r: r.joint_with(roll(4, 5, 6))._replace(polity=b"polity-2"),
+    ],
+)
+def test_a_voter_accepts_no_record_that_does_not_follow_its_own(
+    bend: Callable[[Electorate], Electorate],
+) -> None:
+    lax = QuorumPercentage(0.5, 1)
+    network, record = polity(3, 6)
+    record = record._replace(rolls=(roll(1, 2, 3, rule=lax),))
+    network.enter(record._replace(epoch=5))
+    record = record._replace(epoch=5)
+    good = accept_of(network, record, record.joint_with(roll(4, 5, 6)))
+    assert isinstance(good, m.State)
+    assert good.accepted.round == 9
+    bent = bend(record._replace(epoch=1))
+    bent = bent._replace(epoch=bent.epoch + 4)
+    if bent.rolls[0] == roll(1, 2):
+        bent = bent._replace(rolls=(roll(1, 2, rule=lax), bent.rolls[1]))
+    refused = accept_of(network, record, bent)
+    assert isinstance(refused, m.Refusal)
+    assert refused.reason in (m.NO_RECORD, m.UNUSABLE)
+
+
+def test_nobody_votes_in_the_fast_round_of_a_joint_epoch() -> None:
+    network, record = polity(3, 6)
+    joint = record.joint_with(roll(4, 5, 6))
+    network.enter(joint)
+    vacant = m.Tenure(0, None, b"")
+    stand = m.Stand(
+        b"attempt!",
+        record.polity,
+        2,
+        ROLE,
+        m.ZERO,
+        vacant,
+        vacant.filled_by("n1", b"claim-01"),
+        m.Ballot(2, b"attempt!"),
+    )
+    said: list[m.Reply] = []
+    network.tamper = lambda node, data: said.append(wire.decode_reply(data)) or []  # type: ignore[func-returns-value]
+    network.ask(stand, again=False)
+    assert len(said) == 6
+    assert all(isinstance(reply, m.Refusal) and reply.reason == m.UNUSABLE for reply in said)
