@@ -416,7 +416,7 @@ def test_a_voter_that_accepted_another_founding_enters_only_a_record_that_lists_
 
 @pytest.mark.parametrize(
     ("polity", "epoch", "enters"),
-    [(POLITY, 6, True), (POLITY, 9, True), (POLITY, 5, False), (POLITY, 4, False), (b"polity-2", 6, False)],
+    [(POLITY, 7, True), (POLITY, 9, True), (POLITY, 5, False), (POLITY, 3, False), (b"polity-2", 7, False)],
 )
 def test_a_member_enters_newer_records_of_its_own_polity_only(
     ledger: AnyLedger, polity: bytes, epoch: int, enters: bool

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 
 import pytest
 
 from polity_cli.conduct import Conductor
 from polity_cli.core import change
 from polity_cli.core import messages as m
+from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.candidacy import Order, Outcome, Purpose
 from polity_cli.core.candidacy import Verdict as Ended
 from polity_cli.core.change import Verdict
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.quorum import QuorumPercentage, QuorumRule, SimpleMajority
+from polity_cli.core.tenure import Tenure
 from polity_cli.edges import wire
 from polity_cli.errors import TwoPolities
 from tests.fake_network import FakeNetwork, SeededDraws, node_names, record_of, voter_id
@@ -21,6 +24,7 @@ from tests.fake_network import FakeNetwork, SeededDraws, node_names, record_of, 
 ROLE = "leader"
 TIMEOUT_S = 60.0
 _claims = SeededDraws(0)
+_seeds = count(1000)
 
 
 class Died(Exception):
@@ -57,7 +61,7 @@ def alter(
 
 def ask(network: FakeNetwork, record: Electorate, purpose: Purpose, node: str, role: str = ROLE) -> Outcome:
     order = Order(purpose, role, node, _claims.id(), patient=True)
-    return conductor(network, 7).run(order, record, local=None, timeout_s=TIMEOUT_S)
+    return conductor(network, next(_seeds)).run(order, record, local=None, timeout_s=TIMEOUT_S)
 
 
 def holds(outcome: Outcome) -> tuple[str | None, int]:
@@ -158,7 +162,7 @@ def test_whoever_dies_at_any_step_leaves_a_change_that_another_node_finishes(
         assert holds(ask(network, final, Purpose.QUERY, asker, "other")) == ("n3", 1)
     else:
         raise AssertionError("it never came to its end")
-    assert {epoch for epoch, _ in ends} == {1, 2, 3}
+    assert {epoch for epoch, _ in ends} == {1, 2}, ends
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -211,7 +215,6 @@ def test_a_record_accepted_somewhere_is_carried_through_before_ones_own() -> Non
         alter(network, record, roll(1, 2, 3, 4))
     network.on_ask = lambda message: None
     network.down.clear()
-    network.down.add("n3")  # so that n1, which has accepted it, is in every quorum
     outcome = alter(network, record, roll(4, 5, 6), node="n2", seed=2)
     assert (outcome.verdict, outcome.electorate.rolls) == (Verdict.CHANGED, (roll(1, 2, 3, 4),))
 
@@ -284,8 +287,8 @@ def accept_of(network: FakeNetwork, record: Electorate, proposed: Electorate) ->
     network.tamper = tamper
     for at, page in enumerate(pages := wire.pages(data)):
         network.ask(m.Offer(b"attempt!", wire.digest(data), at, len(pages), page, False), again=False)
-    ballot = m.Ballot(9, b"attempt!")
-    tenure = m.Tenure(record.epoch + 1, wire.digest(data).hex(), b"claim-01")
+    ballot = Ballot(9, b"attempt!")
+    tenure = Tenure(record.epoch + 1, wire.digest(data).hex(), b"claim-01")
     network.ask(m.Accept(b"attempt!", record.polity, record.epoch, "", ballot, tenure), again=False)
     return answers[-1]
 
@@ -324,16 +327,15 @@ def test_nobody_votes_in_the_fast_round_of_a_joint_epoch() -> None:
     network, record = polity(3, 6)
     joint = record.joint_with(roll(4, 5, 6))
     network.enter(joint)
-    vacant = m.Tenure(0, None, b"")
     stand = m.Stand(
         b"attempt!",
         record.polity,
         2,
         ROLE,
-        m.ZERO,
+        ZERO,
         vacant,
         vacant.filled_by("n1", b"claim-01"),
-        m.Ballot(2, b"attempt!"),
+        Ballot(2, b"attempt!"),
     )
     said: list[m.Reply] = []
     network.tamper = lambda node, data: said.append(wire.decode_reply(data)) or []  # type: ignore[func-returns-value]

@@ -356,7 +356,7 @@ def test_a_newer_epoch_whose_record_cannot_be_read_is_no_reason_to_tell_an_outco
     network, record = founded(3)
     network.enter(record._replace(epoch=3))
     network.tamper = lambda node, data: [] if isinstance(wire.decode_reply(data), m.Page) else [(node, data)]
-    outcome = elect(network, record, timeout_s=3.0)
+    outcome = elect(network, record, timeout_s=3.0, hint=True)
     assert (outcome.verdict, outcome.may_take_effect) == (Verdict.UNKNOWN, True)
     assert who(network, record, timeout_s=3.0).verdict is Verdict.NO_QUORUM
 

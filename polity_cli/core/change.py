@@ -436,7 +436,7 @@ def _yield(c: Change, now_s: float, draws: Draws) -> Move:
 
 def _heal(c: Change, refusal: m.Refusal, codec: Codec) -> Move:
     """Hand a voter the record that it lacks, once per wait, and ask again."""
-    if refusal.voter in c.healed:
+    if refusal.voter in c.healed or c.phase is Phase.YIELD:
         return Move(c)
     c = c._replace(healed=c.healed | {refusal.voter})
     if refusal.reason == m.NO_RECORD:
