@@ -333,8 +333,8 @@ def test_nobody_votes_in_the_fast_round_of_a_joint_epoch() -> None:
         2,
         ROLE,
         ZERO,
-        vacant,
-        vacant.filled_by("n1", b"claim-01"),
+        VACANT,
+        VACANT.filled_by("n1", b"claim-01"),
         Ballot(2, b"attempt!"),
     )
     said: list[m.Reply] = []
