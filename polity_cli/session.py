@@ -17,7 +17,6 @@ from polity_cli.core import founding
 from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
 from polity_cli.core.messages import NO_POLITY, Offer
 from polity_cli.core.quorum import SimpleMajority
-from polity_cli.core.record import Record
 from polity_cli.core.tenure import MAX_NODE_BYTES, check_name, check_role
 from polity_cli.edges import wire
 from polity_cli.edges.ledger import Ledger, ledger_path
@@ -52,29 +51,6 @@ DEFAULT_TIMEOUT_S = 15.0
 SMALLEST_UNASKED = 3
 
 
-class Enrolment(Record):
-    """A node that is enrolled, or that answers as a voter without being so; ids in hex.
-
-    `status` is Serf's word for the node, or "unknown"; `answers` says if its voter answered just now.
-    """
-
-    node: str
-    voter: str
-    status: str
-    enrolled: bool
-    answers: bool
-
-
-class Assembly(Record):
-    """The electorate as it is, and how it does."""
-
-    electorate: Electorate
-    quorum: int
-    population: int
-    may_fail: int
-    voters: tuple[Enrolment, ...]
-
-
 class Session:
     """Operations of one node's user. Not to be shared between threads; close it, or use `with`.
 
@@ -94,7 +70,7 @@ class Session:
         self.namespace = namespace
         self.node = node_name(serf)
         self._network = SerfNetwork(serf, namespace)
-        self._conductor = Conductor(self._network, watch=watch, should_stop=should_stop)
+        self.conductor = Conductor(self._network, watch=watch, should_stop=should_stop)
         self._electorate: Electorate | None = None
         path = ledger_path(state_dir, namespace, self.node)
         readable = os.access(path, os.R_OK | os.W_OK)
@@ -162,7 +138,10 @@ class Session:
         """Every role that was ever decided, in byte order."""
         deadline = _deadline(timeout_s)
         electorate = self.electorate(timeout_s=timeout_s)
-        return self._conductor.list_roles(electorate, timeout_s=_left(deadline))
+        roles = self.conductor.list_roles(electorate, timeout_s=_left(deadline))
+        if self.conductor.electorate not in (None, electorate):
+            self.adopt(self.conductor.electorate)
+        return roles
 
     def remembered_roles(self) -> tuple[str, ...]:
         """Every role this node's ledger has any trace of."""
@@ -210,39 +189,13 @@ class Session:
                 f"{len(callees)} nodes carry the voters' tag, {wire.MAX_VOTERS} can vote",
                 hint="leave the tag off where a vote is not needed: any node may stand, voter or not",
             )
-        outcome = self._conductor.found(
+        outcome = self.conductor.found(
             [node.name for node in callees],
-            self._conductor.draws.id(),
+            self.conductor.draws.id(),
             rule,
             timeout_s=_left(deadline),
         )
         return self._after_founding(outcome, {node.name: node for node in callees}, deadline)
-
-    def assembly(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Assembly:
-        """The electorate, what Serf says of each voter's node, and who answers as a voter at present."""
-        deadline = _deadline(timeout_s)
-        electorate = self.electorate(timeout_s=timeout_s)
-        status = {node.name: node.status for node in self._network.members()}
-        wanted = {e.node for e in electorate.voters if status.get(e.node) == "alive"}
-        wanted |= {node.name for node in self._network.members() if node.votes and node.status == "alive"}
-        present = self._conductor.roll_call(timeout_s=_left(deadline), enough=wanted.issubset)
-        voters = [
-            Enrolment(
-                e.node,
-                e.voter.hex(),
-                status.get(e.node, "unknown"),
-                True,
-                e.node in present and present[e.node].voter == e.voter,
-            )
-            for e in electorate.voters
-        ]
-        voters += [
-            Enrolment(node, page.voter.hex(), status.get(node, "unknown"), False, True)
-            for node, page in sorted(present.items())
-            if electorate.node_of(page.voter) != node
-        ]
-        roll = electorate.current
-        return Assembly(electorate, roll.q, roll.n, roll.n - roll.q, tuple(voters))
 
     def members(self) -> tuple[Node, ...]:
         """The nodes Serf knows."""
@@ -267,22 +220,25 @@ class Session:
 
     def _known_electorate(self, timeout_s: float) -> Electorate | None:
         if self._own_record() is None:
-            self._electorate = self._conductor.learn_electorate(timeout_s=timeout_s)
-            if self._electorate is not None:
-                self._enter(self._electorate)
+            learned = self.conductor.learn_electorate(timeout_s=timeout_s)
+            if learned is not None:
+                self.adopt(learned)
         return self._electorate
 
-    def _enter(self, electorate: Electorate) -> None:
-        """Let this node's own voter know of a founded polity, though it may be no voter of it.
+    def adopt(self, electorate: Electorate) -> None:
+        """Go on with a newer record, known to be chosen, and let this node's own voter know of it.
 
-        It then takes part in no other founding: else newcomers could found a second polity once the voters
-        of the first are dead and Serf has forgotten them.
+        It need not be a voter of it. Who has entered a record takes part in no other founding: else newcomers
+        could found a second polity once the voters of the first are dead and Serf has forgotten them.
         """
+        if self._electorate is not None and electorate.epoch < self._electorate.epoch:
+            return
+        self._electorate = electorate
         data = wire.encode_record(electorate)
         pages = wire.pages(data)
-        attempt = self._conductor.draws.id()
+        attempt = self.conductor.draws.id()
         with suppress(LedgerError):  # a courtesy: the operation does not need it
-            if self.ledger is not None and self.ledger.me().polity == NO_POLITY:
+            if self.ledger is not None and self.ledger.me().epoch < electorate.epoch:
                 for at, page in enumerate(pages):
                     handle(self.ledger, Offer(attempt, wire.digest(data), at, len(pages), page, True))
 
@@ -314,14 +270,17 @@ class Session:
             purpose=purpose,
             role=role,
             node=self.node,
-            claim=self._conductor.draws.id(),
+            claim=self.conductor.draws.id(),
             holder=holder,
             term=term,
             at_least=at_least,
             patient=patient,
         )
         local = None if self.ledger is None else self.ledger.register(role)
-        return self._conductor.run(order, electorate, local=local, timeout_s=_left(deadline))
+        outcome = self.conductor.run(order, electorate, local=local, timeout_s=_left(deadline))
+        if self.conductor.electorate not in (None, electorate):
+            self.adopt(self.conductor.electorate)
+        return outcome
 
     def _after_founding(
         self, outcome: founding.Outcome, callees: dict[str, Node], deadline: float

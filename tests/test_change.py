@@ -16,7 +16,7 @@ from polity_cli.core.candidacy import Verdict as Ended
 from polity_cli.core.change import Verdict
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.quorum import QuorumPercentage, QuorumRule, SimpleMajority
-from polity_cli.core.tenure import Tenure
+from polity_cli.core.tenure import VACANT, Tenure
 from polity_cli.edges import wire
 from polity_cli.errors import TwoPolities
 from tests.fake_network import FakeNetwork, SeededDraws, node_names, record_of, voter_id

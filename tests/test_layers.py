@@ -27,6 +27,7 @@ FLOORS = (
     ("asking",),
     ("booth", "conduct"),
     ("session",),
+    ("registrar",),
     ("agent", "hook", "checkup"),
     ("polity", "devcluster"),
     ("demo",),

@@ -73,6 +73,10 @@ class Command(click.Command):
             formatter.write(f"  {line}\n")
 
 
+class CommandGroup(Command, click.Group):
+    """Such a command with further ones behind it."""
+
+
 def _above_zero(_: click.Context, __: click.Parameter, value: float) -> float:
     if not 0 < value < 1e6:
         raise click.BadParameter("give a number of seconds above 0, such as 15")

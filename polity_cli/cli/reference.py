@@ -40,10 +40,10 @@ def commands(group: click.Group = cli, path: str = "polity") -> Iterator[tuple[s
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield f"{path} {name}", command
         if isinstance(command, click.Group):
             yield from commands(command, f"{path} {name}")
-        else:
-            yield f"{path} {name}", command
 
 
 def document() -> str:

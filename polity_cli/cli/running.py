@@ -101,6 +101,10 @@ class Visit(Record):
         """Seconds until the time limit; never 0, as every step looks once."""
         return max(0.001, self.started + self.options.timeout - monotonic())
 
+    def anew(self) -> Visit:
+        """The same visit with its time limit counted from now."""
+        return self._replace(started=monotonic())
+
     def seconds(self) -> float:
         """Seconds since the command began, for people: milliseconds are precise enough."""
         return round(monotonic() - self.started, 3)

@@ -62,6 +62,14 @@ PARTS: dict[str, tuple[Key, ...]] = {
         Key("status", "text", "Serf's word for the node: alive, leaving, left, failed; or unknown"),
         Key("enrolled", "yes/no", "false if it answers as a voter without being one"),
         _more("answers", "yes/no", "whether its voter answered just now"),
+        _more("joins", "yes/no", "whether it becomes a voter by the change under way"),
+        _more("leaves", "yes/no", "whether it is one no more after that"),
+    ),
+    "size": (
+        Key("population", "count", "voters in all"),
+        Key("quorum", "count", "votes that decide"),
+        Key("may_fail", "count", "how many may fail when all are well"),
+        Key("answer", "count", "how many of them answered just now"),
     ),
     "finding": (
         Key("check", "text", "what was looked at"),
@@ -71,6 +79,19 @@ PARTS: dict[str, tuple[Key, ...]] = {
     ),
 }
 
+_CHANGE = (
+    Key("outcome", "changed|unchanged|planned", "`planned` with --dry-run"),
+    Key("polity", "text", "the polity's id, in hex"),
+    Key("epoch", "count", "which electorate of the polity"),
+    Key("before", "size", "the electorate as it was; see below"),
+    Key("after", "size", "as it is, or would be"),
+    Key("enrols", "[text]", "nodes of the voters that are new"),
+    Key("strikes", "[text]", "nodes of the voters that are none any more"),
+    Key("carried", "[text]", "the roles decided anew for the new voters"),
+    _more("rule", "text", "the quorum rule in words"),
+    _SECONDS,
+)
+CHANGES = tuple(f"voters {word}" for word in ("add", "remove", "replace", "rule", "sync"))
 COMMANDS: dict[str, tuple[Key, ...]] = {
     "elect": (
         Key("role", "text", "as asked"),
@@ -107,10 +128,12 @@ COMMANDS: dict[str, tuple[Key, ...]] = {
         Key("voters", "[voter]", "the voters, and who else answers as one; see below"),
         _more("may_fail_at_most", "count", "how many may fail when all are well"),
         _more("has_quorum", "yes/no", "whether enough answer to decide anything"),
+        _more("is_changing", "yes/no", "whether it takes a quorum of the old and one of the new voters now"),
         _more("rule", "text", "the quorum rule in words"),
         _HINT,
         _SECONDS,
     ),
+    **dict.fromkeys(CHANGES, _CHANGE),
     "found": (
         Key("outcome", "founded|already_founded", ""),
         Key("polity", "text", "the polity's id, in hex"),
@@ -235,7 +258,9 @@ def document() -> str:
     )
     parts = [_HEAD.format(codes=codes).strip()]
     for command, keys in COMMANDS.items():
-        parts += [f"### {command}", _table(keys)]
+        if command in CHANGES[1:]:
+            continue
+        parts += [f"### {', '.join(CHANGES) if command in CHANGES else command}", _table(keys)]
         if command == "who":
             parts.append("Without `--cached` also the last five keys of `recall`, with the same meanings.")
         if command == "doctor":

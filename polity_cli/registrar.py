@@ -1,0 +1,262 @@
+"""The register of voters: who is enrolled, who answers, and how that is changed.
+
+A change is first a wish (`core/enrolment.py`), then a plan, which says what would come of it, and at last
+made by consensus (`core/change.py`). Others may be at it too: whatever is under way is finished first, and a
+wish is applied to the roll that there is then.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from polity_cli.core.change import Verdict
+from polity_cli.core.electorate import Electorate, Enrolled, Roll
+from polity_cli.core.enrolment import Wish, wish_of
+from polity_cli.core.messages import NO_POLITY
+from polity_cli.core.record import Record
+from polity_cli.errors import BadInput, NoQuorum, OutcomeUnknown, TwoPolities, Unfit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from polity_cli.core.messages import Page
+    from polity_cli.core.quorum import QuorumRule
+    from polity_cli.session import Session
+
+
+class Enrolment(Record):
+    """A node that is enrolled, or that answers as a voter without being so; ids in hex.
+
+    `status` is Serf's word for the node, or "unknown"; `answers` says if its voter answered just now. While
+    the electorate changes, `joins` and `leaves` tell the new voters and those that will be none.
+    """
+
+    node: str
+    voter: str
+    status: str
+    enrolled: bool
+    answers: bool
+    joins: bool = False
+    leaves: bool = False
+
+
+class Assembly(Record):
+    """The electorate as it is, and how it does. `present` maps the nodes that answered to their voter ids."""
+
+    electorate: Electorate
+    quorum: int
+    population: int
+    may_fail: int
+    voters: tuple[Enrolment, ...]
+    present: tuple[tuple[str, bytes], ...] = ()
+
+
+class Plan(Record):
+    """What would come of a wish: the roll as it is and as it would be, and who of each answers now."""
+
+    electorate: Electorate
+    target: Roll
+    enrols: tuple[str, ...]
+    strikes: tuple[str, ...]
+    answer_before: int
+    answer_after: int
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.electorate.is_joint and self.target == self.electorate.current
+
+    @property
+    def lacks(self) -> int:
+        """How many voters of the new electorate would have to answer besides, before it can decide anything."""
+        return max(0, self.target.q - self.answer_after)
+
+
+class Changed(Record):
+    """The electorate after a change, and the roles that were decided anew for it."""
+
+    electorate: Electorate
+    carried: tuple[str, ...]
+
+
+def assembly(session: Session, *, timeout_s: float) -> Assembly:
+    """The newest electorate, what Serf says of each voter's node, and who answers as a voter at present."""
+    deadline = monotonic() + timeout_s
+    electorate, pages = _newest(session, deadline)
+    status = {node.name: node.status for node in session.members()}
+    old, new = electorate.current, electorate.goal
+    voters = [
+        Enrolment(
+            e.node,
+            e.voter.hex(),
+            status.get(e.node, "unknown"),
+            True,
+            e.node in pages and pages[e.node].voter == e.voter,
+            old.node_of(e.voter) is None,
+            new.node_of(e.voter) is None,
+        )
+        for e in electorate.voters
+    ]
+    voters += [
+        Enrolment(node, page.voter.hex(), status.get(node, "unknown"), False, True)
+        for node, page in sorted(pages.items())
+        if electorate.node_of(page.voter) != node
+    ]
+    present = tuple(sorted((node, page.voter) for node, page in pages.items()))
+    return Assembly(
+        electorate,
+        old.q,
+        len(electorate.voters),
+        min(r.n - r.q for r in electorate.rolls),
+        tuple(voters),
+        present,
+    )
+
+
+def plan(session: Session, wish: Wish, found: Assembly) -> Plan:
+    """What would come of a wish. Raises BadInput if the quorum rule were unsafe for so many voters."""
+    electorate = found.electorate
+    target = wish.of(electorate.goal)
+    present = {voter for node, voter in found.present if electorate.node_of(voter) in (None, node)}
+    now = set(electorate.current.voters)
+    return Plan(
+        electorate,
+        target,
+        tuple(sorted(e.node for e in set(target.voters) - now)),
+        tuple(sorted(e.node for e in now - set(target.voters))),
+        electorate.current.count(present),
+        target.count(present),
+    )
+
+
+def wish_to_add(session: Session, nodes: Iterable[str], found: Assembly) -> Wish:
+    """The wish to enrol these nodes, each of which must answer as a voter. Raises BadInput and Unfit."""
+    present = dict(found.present)
+    members = {node.name: node for node in session.members()}
+    enrol = []
+    for name in nodes:
+        if name not in members:
+            raise BadInput(f"Serf knows no node called {name}", hint=f"it knows {', '.join(sorted(members))}")
+        if name not in present:
+            raise Unfit(
+                f"{name} ({members[name].status}) does not answer as a voter",
+                hint="start its voter: the hook in Serf's configuration, or `polity agent`, and the tag "
+                f"{session.namespace}=voter (`polity serf-config`; `polity doctor` there tells what it lacks)",
+            )
+        elsewhere = found.electorate.node_of(present[name])
+        if elsewhere not in (None, name):
+            raise Unfit(
+                f"{name} answers with the voter id of {elsewhere}: its ledger is a copy",
+                hint=f"stop the voter on {name} and move its ledger away; it then comes back as another voter",
+            )
+        enrol.append(Enrolled(present[name], name))
+    return Wish(enrol=tuple(enrol))
+
+
+def wish_to_remove(nodes: Collection[str], found: Assembly) -> Wish:
+    """The wish to strike these nodes off. Raises BadInput for one that is not enrolled."""
+    enrolled = sorted(e.node for e in found.electorate.voters)
+    for name in nodes:
+        if name not in enrolled:
+            raise BadInput(f"{name} is not enrolled", hint=f"the voters are {', '.join(enrolled)}")
+    return Wish(strike=frozenset(nodes))
+
+
+def wish_to_replace(session: Session, old: str, new: str, found: Assembly) -> Wish:
+    """The wish to have `new` vote in place of `old`; of the same name, its ledger was lost."""
+    return wish_to_add(session, [new], found)._replace(strike=wish_to_remove([old], found).strike - {new})
+
+
+def wish_to_sync(session: Session, found: Assembly, *, gone: Collection[str] | None = None) -> Wish:
+    """The wish to enrol every member with the voters' tag that answers, and to strike off those `gone`: by
+    default the ones that have left Serf on purpose."""
+    members = session.members()
+    tagged = {node.name for node in members if node.votes and node.status == "alive"}
+    left = {node.name for node in members if node.status == "left"} if gone is None else gone
+    mine = found.electorate
+    answering = {
+        node: voter for node, voter in found.present if node in tagged and mine.node_of(voter) in (None, node)
+    }
+    return wish_of(mine.goal, answering=answering, gone=frozenset(left))
+
+
+def carry_out(session: Session, wish: Wish, *, timeout_s: float, patient: bool = False) -> Changed:
+    """Make a change, or complete one under way; returns at once where there is nothing to do.
+
+    Raises NoQuorum if nothing of it can take effect, OutcomeUnknown if it may, or is half made.
+    """
+    deadline = monotonic() + timeout_s
+    electorate = session.electorate(timeout_s=timeout_s)
+    carried: tuple[str, ...] = ()
+    while True:
+        target = None if electorate.is_joint else wish.of(electorate.current)
+        outcome = session.conductor.change(
+            electorate, target, node=session.node, timeout_s=_left(deadline), patient=patient
+        )
+        electorate = outcome.electorate
+        session.adopt(electorate)
+        carried = outcome.carried or carried
+        if outcome.verdict is Verdict.OVERTAKEN:
+            electorate, _ = _newest(session, deadline)
+            continue
+        if outcome.verdict in (Verdict.CHANGED, Verdict.NOTHING):
+            if wish.of(electorate.current) == electorate.current:
+                return Changed(electorate, carried)
+            continue
+        silent = f"; no answer from {', '.join(outcome.silent)}" if outcome.silent else ""
+        if outcome.verdict is Verdict.NO_QUORUM:
+            raise NoQuorum(
+                f"no quorum for a change of the electorate: {electorate.current.q} of "
+                f"{electorate.current.n} voters are needed{silent}",
+                hint="nothing was changed: try again freely; see `polity voters`",
+            )
+        if outcome.verdict is Verdict.UNFINISHED:
+            raise OutcomeUnknown(
+                f"the electorate is changing and not through yet{silent}",
+                hint="until then everything takes a quorum of the old and of the new voters (`polity voters`). "
+                "Run `polity voters sync` on any node: it finishes what was begun",
+            )
+        raise OutcomeUnknown(
+            f"it is not known whether the change was decided{silent}",
+            hint="run the same command again: it finishes what was begun, then does what is left",
+        )
+
+
+def _newest(session: Session, deadline: float) -> tuple[Electorate, dict[str, Page]]:
+    """The newest record that anybody has entered, and who answers as a voter."""
+    electorate = session.electorate(timeout_s=_left(deadline))
+    members = session.members()
+    alive = {node.name for node in members if node.status == "alive"}
+    wanted = {e.node for e in electorate.voters if e.node in alive}
+    wanted |= {node.name for node in members if node.votes and node.name in alive}
+    pages = session.conductor.roll_call(timeout_s=_left(deadline), enough=wanted.issubset)
+    others = {
+        node: page.polity.hex()
+        for node, page in pages.items()
+        if page.polity not in (NO_POLITY, electorate.polity)
+    }
+    if others:
+        raise TwoPolities(
+            f"two polities meet in this cluster: {', '.join(f'{n} belongs to {p}' for n, p in sorted(others.items()))}; "
+            f"this node belongs to {electorate.polity.hex()}",
+            hint="give one of them another --namespace, or take its nodes out of this cluster",
+        )
+    ahead = max(pages.values(), key=lambda page: page.epoch, default=None)
+    if ahead is not None and ahead.epoch > electorate.epoch:
+        record = session.conductor.learn_record(ahead.digest, timeout_s=_left(deadline))
+        if record is not None and record.epoch > electorate.epoch and record.polity == electorate.polity:
+            session.adopt(record)
+            electorate = record
+    return electorate, pages
+
+
+def _left(deadline: float) -> float:
+    return max(0.001, deadline - monotonic())
+
+
+def rule_with(roll: Roll, percent: float | None, min_votes: int | None) -> QuorumRule:
+    """The rule of a roll with another share (50 to 100) or another minimum, where given. Raises BadInput."""
+    from polity_cli.core.quorum import QuorumPercentage
+
+    share = roll.rule.millionths / 1_000_000 if percent is None else percent / 100
+    return QuorumPercentage(share, roll.rule.min_votes if min_votes is None else min_votes)
