@@ -23,8 +23,17 @@ from polity_cli.edges.serf_follow import Change, follow
 from polity_cli.edges.serf_parting import Parting, prepare
 from polity_cli.edges.serf_rpc import SerfClient
 from polity_cli.edges.serf_types import QueryEvent, UserEvent
-from polity_cli.errors import LedgerError, SerfProtocolError, SerfRequestError, SerfTimeout, SerfUnreachable
-from polity_cli.session import node_name
+from polity_cli.errors import (
+    LedgerError,
+    NotFounded,
+    PolityError,
+    SerfProtocolError,
+    SerfRequestError,
+    SerfTimeout,
+    SerfUnreachable,
+)
+from polity_cli.session import Session, node_name
+from polity_cli.upkeep import tend
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,6 +132,38 @@ class _Service:
             if self._ledger is not None:
                 self._ledger.close()
 
+    def tend(self) -> None:
+        """Keep the electorate in line with the cluster, every now and then, until stopped."""
+        every_s = self._settings.upkeep.tend_every_s
+        failures = 0
+        while every_s and not self._stop_asked.wait(
+            every_s * (0.75 + 0.5 * int.from_bytes(os.urandom(2)) / 65536)
+        ):
+            try:
+                with (
+                    SerfClient.connect(self._settings.rpc_addr, auth_key=self._settings.rpc_auth) as serf,
+                    Session(
+                        serf,
+                        namespace=self._settings.namespace,
+                        state_dir=self._settings.state_dir,
+                        should_stop=self._stop_asked.is_set,
+                    ) as session,
+                ):
+                    tend(
+                        session,
+                        self._settings.upkeep,
+                        state_dir=self._settings.state_dir,
+                        wait=self._stop_asked.wait,
+                        log=_say,
+                    )
+                failures = 0
+            except NotFounded:
+                continue
+            except PolityError as error:
+                failures += 1
+                if _is_worth_a_line(failures):
+                    _say(f"the electorate was not looked after ({failures} times running): {error}")
+
     def _serve(self, client: SerfClient, event: Event | None) -> None:
         if client is not self._greeted:
             node = node_name(client)
@@ -157,6 +198,8 @@ def run(settings: Settings) -> None:
     service = _Service(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
+    # Of its own: voting must not wait for anything.
+    threading.Thread(target=service.tend, name="upkeep", daemon=True).start()
     service.run()
     _say("stopped")
 

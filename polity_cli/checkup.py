@@ -265,9 +265,10 @@ def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: b
             "enrolment",
             FAIL,
             f"the voter of {node} is not enrolled, so its votes do not count",
-            "its node is, with another ledger: if that was only moved, move it back (never an old copy)"
+            "its node is, with another ledger: if that was only moved, move it back (never an old copy); if it is "
+            "lost, `polity voters add` enrols it anew"
             if known
-            else "it joined after the founding; the others decide without it",
+            else f"`polity voters add {node}` enrols it; agents do so by themselves",
         )
     elif votes and node in present:
         yield Finding("enrolment", OK, f"{node} is one of the {roll.n} voters")

@@ -68,7 +68,7 @@ class Plan(Record):
 
     @property
     def lacks(self) -> int:
-        """How many voters of the new electorate would have to answer besides, before it can decide anything."""
+        """How many more voters would have to answer before the new electorate can decide anything."""
         return max(0, self.target.q - self.answer_after)
 
 
@@ -103,14 +103,8 @@ def assembly(session: Session, *, timeout_s: float) -> Assembly:
         if electorate.node_of(page.voter) != node
     ]
     present = tuple(sorted((node, page.voter) for node, page in pages.items()))
-    return Assembly(
-        electorate,
-        old.q,
-        len(electorate.voters),
-        min(r.n - r.q for r in electorate.rolls),
-        tuple(voters),
-        present,
-    )
+    may_fail = min(roll.n - roll.q for roll in electorate.rolls)
+    return Assembly(electorate, old.q, len(electorate.voters), may_fail, tuple(voters), present)
 
 
 def plan(session: Session, wish: Wish, found: Assembly) -> Plan:
@@ -141,13 +135,13 @@ def wish_to_add(session: Session, nodes: Iterable[str], found: Assembly) -> Wish
             raise Unfit(
                 f"{name} ({members[name].status}) does not answer as a voter",
                 hint="start its voter: the hook in Serf's configuration, or `polity agent`, and the tag "
-                f"{session.namespace}=voter (`polity serf-config`; `polity doctor` there tells what it lacks)",
+                f"{session.namespace}=voter; `polity doctor` there tells what it lacks",
             )
         elsewhere = found.electorate.node_of(present[name])
         if elsewhere not in (None, name):
             raise Unfit(
                 f"{name} answers with the voter id of {elsewhere}: its ledger is a copy",
-                hint=f"stop the voter on {name} and move its ledger away; it then comes back as another voter",
+                hint=f"stop the voter on {name} and move its ledger away: it then comes back as its own",
             )
         enrol.append(Enrolled(present[name], name))
     return Wish(enrol=tuple(enrol))
@@ -213,7 +207,7 @@ def carry_out(session: Session, wish: Wish, *, timeout_s: float, patient: bool =
         if outcome.verdict is Verdict.UNFINISHED:
             raise OutcomeUnknown(
                 f"the electorate is changing and not through yet{silent}",
-                hint="until then everything takes a quorum of the old and of the new voters (`polity voters`). "
+                hint="until then everything takes a quorum of the old and of the new voters. "
                 "Run `polity voters sync` on any node: it finishes what was begun",
             )
         raise OutcomeUnknown(
@@ -230,15 +224,12 @@ def _newest(session: Session, deadline: float) -> tuple[Electorate, dict[str, Pa
     wanted = {e.node for e in electorate.voters if e.node in alive}
     wanted |= {node.name for node in members if node.votes and node.name in alive}
     pages = session.conductor.roll_call(timeout_s=_left(deadline), enough=wanted.issubset)
-    others = {
-        node: page.polity.hex()
-        for node, page in pages.items()
-        if page.polity not in (NO_POLITY, electorate.polity)
-    }
+    mine = (NO_POLITY, electorate.polity)
+    others = [f"{n} belongs to {p.polity.hex()}" for n, p in sorted(pages.items()) if p.polity not in mine]
     if others:
         raise TwoPolities(
-            f"two polities meet in this cluster: {', '.join(f'{n} belongs to {p}' for n, p in sorted(others.items()))}; "
-            f"this node belongs to {electorate.polity.hex()}",
+            f"two polities meet in this cluster: this node belongs to {electorate.polity.hex()}, "
+            f"{', '.join(others)}",
             hint="give one of them another --namespace, or take its nodes out of this cluster",
         )
     ahead = max(pages.values(), key=lambda page: page.epoch, default=None)

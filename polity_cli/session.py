@@ -197,6 +197,11 @@ class Session:
         )
         return self._after_founding(outcome, {node.name: node for node in callees}, deadline)
 
+    @property
+    def last_members(self) -> tuple[Node, ...]:
+        """The nodes as the last operation saw them; asks nobody."""
+        return self._network.last_members
+
     def members(self) -> tuple[Node, ...]:
         """The nodes Serf knows."""
         return self._network.members()

@@ -28,6 +28,21 @@ _VARIABLES = {
 _NAMESPACE_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
+# Seconds, in the table [voters] of the configuration file.
+_UPKEEP = ("tend_every_s", "leave_grace_s", "strike_failed_after_s")
+
+
+class Upkeep(Record):
+    """How the electorate is kept in line with the cluster, in seconds; see `upkeep.py`.
+
+    `tend_every_s` 0: not at all. `strike_failed_after_s` None: failed nodes stay enrolled.
+    """
+
+    tend_every_s: float = 20.0
+    leave_grace_s: float = 900.0
+    strike_failed_after_s: float | None = None
+
+
 class Settings(Record):
     """`rpc_auth` is the token itself or None; `config` the file that was read, or None."""
 
@@ -36,6 +51,7 @@ class Settings(Record):
     state_dir: str
     namespace: str
     config: str | None
+    upkeep: Upkeep = Upkeep()
 
 
 def load(
@@ -58,7 +74,7 @@ def load(
         key: flags[key] or (environ.get(variable) if variable else None)
         for key, variable in _VARIABLES.items()
     }
-    path, from_file = _read_file(config, environ)
+    path, from_file, upkeep = _read_file(config, environ)
     given = {key: value or from_file.get(key) for key, value in given.items()}
     name = given["namespace"] or DEFAULT_NAMESPACE
     return Settings(
@@ -67,6 +83,7 @@ def load(
         state_dir=given["state_dir"] or _default_state_dir(environ),
         namespace=check_namespace(name),
         config=path,
+        upkeep=_upkeep(upkeep, path, environ),
     )
 
 
@@ -74,7 +91,7 @@ def load_for_voter(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
     """State directory and namespace: all a voter needs, without a file where the environment has both."""
     state_dir, namespace = environ.get("POLITY_STATE_DIR"), environ.get("POLITY_NAMESPACE")
     if not state_dir or not namespace:
-        _, from_file = _read_file(None, environ)
+        _, from_file, _ = _read_file(None, environ)
         state_dir = state_dir or from_file.get("state_dir") or _default_state_dir(environ)
         namespace = namespace or from_file.get("namespace") or DEFAULT_NAMESPACE
     return state_dir, check_namespace(namespace)
@@ -104,10 +121,13 @@ def _default_config(environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def _read_file(config: str | None, environ: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
+def _read_file(
+    config: str | None, environ: Mapping[str, str]
+) -> tuple[str | None, dict[str, str], dict[str, object]]:
+    """Which file was read, the texts in it, and its table [voters]."""
     path = config or environ.get("POLITY_CONFIG") or _default_config(environ)
     if path is None:
-        return None, {}
+        return None, {}, {}
     import tomllib  # only where there is a file: the hook counts its milliseconds
 
     try:
@@ -120,15 +140,39 @@ def _read_file(config: str | None, environ: Mapping[str, str]) -> tuple[str | No
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfiguration(f"the configuration file {path} is not TOML: {error}") from error
-    for key, value in found.items():
-        if key not in _VARIABLES:
+    upkeep = found.pop("voters", {})
+    if not isinstance(upkeep, dict):
+        raise BadConfiguration(
+            f"in {path}, voters must be a table", hint="write [voters] on a line of its own"
+        )
+    for key in [*found, *(f"voters.{key}" for key in upkeep)]:
+        if key not in (*_VARIABLES, *(f"voters.{name}" for name in _UPKEEP)):
             raise BadConfiguration(
                 f"the configuration file {path} has an unknown setting {key!r}",
-                hint=f"known ones: {', '.join(_VARIABLES)}",
+                hint=f"known ones: {', '.join(_VARIABLES)}; in [voters]: {', '.join(_UPKEEP)}",
             )
+    for key, value in found.items():
         if not isinstance(value, str) or not value:
             raise BadConfiguration(f"in {path}, {key} must be a text", hint=f'write {key} = "..."')
-    return path, found
+    return path, found, upkeep
+
+
+def _upkeep(given: dict[str, object], path: str | None, environ: Mapping[str, str]) -> Upkeep:
+    """The table [voters], and POLITY_TEND, which beats its `tend_every_s`."""
+    values = dict(given)
+    from_environment = environ.get("POLITY_TEND")
+    if from_environment is not None:
+        try:
+            values["tend_every_s"] = float(from_environment)
+        except ValueError:
+            values["tend_every_s"] = from_environment
+    for key, value in values.items():
+        if type(value) not in (int, float) or not 0 <= value < 1e9:  # type: ignore[operator]
+            where = "POLITY_TEND" if key == "tend_every_s" and from_environment is not None else path
+            raise BadConfiguration(
+                f"in {where}, {key} must be a number of seconds, not {value!r}", hint=f"write {key} = 60"
+            )
+    return Upkeep()._replace(**values)  # type: ignore[arg-type]
 
 
 def _token(flag: str | None, from_file: str | None, environ: Mapping[str, str]) -> str | None:

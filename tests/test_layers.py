@@ -28,6 +28,7 @@ FLOORS = (
     ("booth", "conduct"),
     ("session",),
     ("registrar",),
+    ("upkeep",),
     ("agent", "hook", "checkup"),
     ("polity", "devcluster"),
     ("demo",),

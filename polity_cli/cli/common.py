@@ -42,6 +42,17 @@ class Options(Record):
     namespace: str | None
     config: str | None
 
+    def where(self) -> tuple[str, ...]:
+        """The options that say where things are, as they were given."""
+        given = {
+            "--rpc-addr": self.rpc_addr,
+            "--rpc-auth-file": self.rpc_auth_file,
+            "--state-dir": self.state_dir,
+            "--namespace": self.namespace,
+            "--config": self.config,
+        }
+        return tuple(word for name, value in given.items() if value is not None for word in (name, value))
+
     def settings(self) -> Settings:
         from polity_cli.settings import load
 

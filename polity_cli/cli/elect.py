@@ -32,6 +32,7 @@ def elect(role: str, options: Options) -> None:
     def work(visit: Visit) -> Answer:
         from polity_cli.cli.output import about, decide
         from polity_cli.core.candidacy import Purpose, Verdict
+        from polity_cli.upkeep import tend_later
 
         session = visit.session
         outcome, error = decide(
@@ -54,6 +55,6 @@ def elect(role: str, options: Options) -> None:
         if error is None and tenure is not None:
             verb = "holds" if outcome.verdict is Verdict.WON else "already holds"
             text = f"{session.node} {verb} {role} (term {tenure.term})"
-        return Answer(data, text, error)
+        return Answer(data, text, error, then=tend_later(session, visit.upkeep, options.where()))
 
     in_session("elect", options, work)

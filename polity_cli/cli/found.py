@@ -98,7 +98,7 @@ def _check_same(electorate: Electorate, expect: int | None, rule: QuorumRule | N
     from polity_cli.errors import FoundingRefused
 
     roll = electorate.current
-    hint = "a polity keeps what it was founded with; see `polity voters`"
+    hint = "see `polity voters`; `polity voters add` and `polity voters rule` change it"
     if expect is not None and roll.n < expect:
         raise FoundingRefused(f"the polity was founded before, with {roll.n} voters, not {expect}", hint=hint)
     if rule is not None and rule != roll.rule:
@@ -124,8 +124,5 @@ def advice(electorate: Electorate) -> str:
     if roll.n < 3:
         cure = "run 3 voters or more."
     else:
-        cure = f"run more voters, or want fewer votes: `polity found --min-votes {roll.n // 2 + 1}`."
-    return (
-        f"No voter may fail: while one is down, nothing can be decided. To change that, {cure} A polity "
-        "keeps the rule it was founded with; to found it anew, stop all voters and move their ledgers away."
-    )
+        cure = f"want fewer votes: `polity voters rule --min-votes {roll.n // 2 + 1}`; or run more voters."
+    return f"No voter may fail: while one is down, nothing can be decided. To change that, {cure}"

@@ -40,6 +40,8 @@ def commands(group: click.Group = cli, path: str = "polity") -> Iterator[tuple[s
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
+        if command.hidden:
+            continue
         if not isinstance(command, click.Group) or command.invoke_without_command:
             yield f"{path} {name}", command
         if isinstance(command, click.Group):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from polity_cli.cli.common import Options
     from polity_cli.cli.progress import Progress
     from polity_cli.session import Session
+    from polity_cli.settings import Upkeep
 
     T = TypeVar("T")
 
@@ -34,12 +35,16 @@ _TRY_AGAIN_S = 0.4
 
 
 class Answer(Record):
-    """What a command found out: `data` for --json, `text` for people, and the error that tells a plain no."""
+    """What a command found out: `data` for --json, `text` for people, and the error that tells a plain no.
+
+    `then` is done once all is told.
+    """
 
     data: Mapping[str, object]
     text: str = ""
     error: PolityError | None = None
     note: str = ""
+    then: Callable[[], None] | None = None
 
 
 class Interrupted(BaseException):
@@ -66,6 +71,11 @@ class Interruption:
         """From here on things are asked of the cluster, and only the operation knows what may come of it."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._asked = True
+
+    @property
+    def is_stopped(self) -> bool:
+        """True once a signal came."""
+        return self.signal != 0
 
     def told(self) -> str:
         """What is to be said of an end that came neither from a decision nor from the operation."""
@@ -96,6 +106,7 @@ class Visit(Record):
     progress: Progress
     interruption: Interruption
     started: float
+    upkeep: Upkeep
 
     def left(self) -> float:
         """Seconds until the time limit; never 0, as every step looks once."""
@@ -153,7 +164,7 @@ def in_session(command: str, options: Options, work: Callable[[Visit], Answer]) 
             progress.members = session.members
             interruption.asking()
             try:
-                return work(Visit(session, options, progress, interruption, started))
+                return work(Visit(session, options, progress, interruption, started, settings.upkeep))
             finally:
                 progress.end(session.strange_answers)
 
@@ -223,6 +234,8 @@ def end(answer: Answer, code: int, *, as_json: bool) -> NoReturn:
         complain(answer.error)
     if answer.note and not as_json:
         say(answer.note)
+    if answer.then is not None:
+        answer.then()
     leave(code if written else 1)
 
 

@@ -57,9 +57,7 @@ def voters(context: click.Context, watch: bool, options: Options) -> None:
             found = visit.patiently(lambda: registrar.assembly(visit.session, timeout_s=visit.left()))
             return _shown(found, visit.seconds())
 
-        if watch:
-            _watch(look, visit, as_json=options.as_json)
-        return look(visit)
+        return _watch(look, visit, as_json=options.as_json) if watch else look(visit)
 
     in_session("voters", options, work)
 
@@ -95,7 +93,7 @@ def _watch(look: Callable[[Visit], Answer], visit: Visit, *, as_json: bool) -> N
     from polity_cli.errors import NoQuorum, PolityError
 
     last: object = None
-    while not visit.interruption.signal:
+    while not visit.interruption.is_stopped:
         try:
             answer = look(visit)
             now: object = {key: value for key, value in answer.data.items() if key != "seconds"}
@@ -106,7 +104,7 @@ def _watch(look: Callable[[Visit], Answer], visit: Visit, *, as_json: bool) -> N
             if now != last:
                 complain(error)
         except PolityError:
-            if visit.interruption.signal:
+            if visit.interruption.is_stopped:
                 break
             raise
         last = now
@@ -220,6 +218,34 @@ def sync(dry_run: bool, even_if_it_blocks: bool, options: Options) -> None:
         return registrar.wish_to_sync(visit.session, found)
 
     _change("sync", wish, dry_run, even_if_it_blocks, options)
+
+
+@voters.command(cls=Command, exits=_EXITS, example="polity voters tend", hidden=True)
+@with_options
+def tend(options: Options) -> None:
+    """Look once whether the electorate is in line with the cluster, as `polity agent` does.
+
+    Started by an election that saw something out of line, where no agent runs.
+    """
+    from polity_cli.cli.running import Answer, in_session, say
+
+    def work(visit: Visit) -> Answer:
+        from time import sleep
+
+        from polity_cli import upkeep
+
+        settings = options.settings()
+
+        def wait(seconds: float) -> bool:
+            sleep(seconds)
+            return visit.interruption.signal != 0
+
+        changed = upkeep.tend(
+            visit.session, settings.upkeep, state_dir=settings.state_dir, wait=wait, log=say
+        )
+        return Answer({"command": "voters tend", "outcome": "changed" if changed else "unchanged"})
+
+    in_session("voters tend", options, work)
 
 
 def _change(
@@ -364,8 +390,8 @@ def _advice(assembly: Assembly, spare: int) -> str:
         said.append("The electorate is changing: `polity voters sync` on any node finishes that.")
     if copies:
         said.append(
-            f"{', '.join(copies)}: a copy of another node's ledger. Stop that voter and move its ledger away; "
-            "it then comes back as a voter of its own."
+            f"{', '.join(copies)}: a copy of another node's ledger. Stop that voter and move its ledger "
+            "away; it then comes back as a voter of its own."
         )
     if changed:
         said.append(

@@ -65,6 +65,8 @@ class Settings:
             "POLITY_STATE_DIR": str(state_dir),
             "POLITY_NAMESPACE": self.namespace,
             "POLITY_CONFIG": os.devnull,
+            # Whoever plays with a cluster changes its electorate himself, unless `env` says otherwise.
+            "POLITY_TEND": "0",
         }
         if self.rpc_auth is not None:
             mine["SERF_RPC_AUTH"] = self.rpc_auth

@@ -171,6 +171,11 @@ class SerfNetwork:
         """Send a user event, which Serf gossips to every node."""
         self._serf.event(self._namespace, wire.encode(news))
 
+    @property
+    def last_members(self) -> tuple[Node, ...]:
+        """The nodes when they were last asked for."""
+        return self._nodes
+
     def members(self) -> tuple[Node, ...]:
         """All nodes that the local agent knows."""
         self._nodes = tuple(

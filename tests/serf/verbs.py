@@ -37,8 +37,9 @@ class Said:
 
 def ask(node: DevNode, *args: str, timeout_s: float = 90) -> Said:
     """Runs `polity ARGS --json` on a node."""
-    command, *rest = args
-    done = node.polity(command, "--json", *rest, timeout_s=timeout_s)
+    # Some commands are two words; options go behind them.
+    words = 2 if args[0] == "voters" and args[1:] and not args[1].startswith("-") else 1
+    done = node.polity(*args[:words], "--json", *args[words:], timeout_s=timeout_s)
     data = json.loads(done.stdout) if done.stdout else {}
     assert isinstance(data, dict)
     return Said(node.name, args, done.returncode, data, done.stderr)
