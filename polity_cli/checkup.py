@@ -265,8 +265,8 @@ def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: b
             "enrolment",
             FAIL,
             f"the voter of {node} is not enrolled, so its votes do not count",
-            "its node is, with another ledger: if that was only moved, move it back (never an old copy); if it is "
-            "lost, `polity voters add` enrols it anew"
+            "its node is, with another ledger: if that was only moved, move it back (never an old copy); "
+            f"if it is lost, `polity voters add {node}` enrols it anew"
             if known
             else f"`polity voters add {node}` enrols it; agents do so by themselves",
         )

@@ -2,8 +2,8 @@
 
     a member with the voters' tag that answers        is enrolled
     one that came back without its ledger             is enrolled anew, in place of the voter it was
-    one that left Serf on purpose                     is struck off after `leave_grace_s`, since a restart of the
-                                                      service is a leave too
+    one that left Serf on purpose                     is struck off after `leave_grace_s`, since a restart of
+                                                      the service is a leave too
     one that failed                                   stays, unless `strike_failed_after_s` says otherwise
     a change that somebody began and did not finish   is finished
 
@@ -44,7 +44,7 @@ class Absences(Record):
     seen: tuple[tuple[str, str, float], ...] = ()
 
     def look(self, members: Iterable[Node], now_s: float) -> Absences:
-        """With what Serf shows now: new absences begin now, whoever came back or was forgotten is not absent."""
+        """With what Serf shows now: new absences begin now, who came back or was forgotten is not absent."""
         before = {(node, status): since for node, status, since in self.seen}
         gone = [(node.name, node.status) for node in members if node.status in ("left", "failed")]
         # A clock that was set back must not make an absence last for ever.

@@ -72,11 +72,6 @@ class Interruption:
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._asked = True
 
-    @property
-    def is_stopped(self) -> bool:
-        """True once a signal came."""
-        return self.signal != 0
-
     def told(self) -> str:
         """What is to be said of an end that came neither from a decision nor from the operation."""
         if self._asked:

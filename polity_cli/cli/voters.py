@@ -84,6 +84,10 @@ def _shown(found: Assembly, seconds: float) -> Answer:
     return Answer(data, describe_assembly(found), note=_advice(found, spare))
 
 
+def _is_stopped(visit: Visit) -> bool:
+    return visit.interruption.signal != 0
+
+
 def _watch(look: Callable[[Visit], Answer], visit: Visit, *, as_json: bool) -> NoReturn:
     """Show the electorate whenever it is another one than shown last, until interrupted."""
     import json
@@ -93,7 +97,7 @@ def _watch(look: Callable[[Visit], Answer], visit: Visit, *, as_json: bool) -> N
     from polity_cli.errors import NoQuorum, PolityError
 
     last: object = None
-    while not visit.interruption.is_stopped:
+    while not _is_stopped(visit):
         try:
             answer = look(visit)
             now: object = {key: value for key, value in answer.data.items() if key != "seconds"}
@@ -104,9 +108,9 @@ def _watch(look: Callable[[Visit], Answer], visit: Visit, *, as_json: bool) -> N
             if now != last:
                 complain(error)
         except PolityError:
-            if visit.interruption.is_stopped:
-                break
-            raise
+            if not _is_stopped(visit):
+                raise
+            break
         last = now
         visit = visit.anew()
         sleep(_LOOK_AGAIN_S)
