@@ -124,7 +124,7 @@ def _parse(command: str) -> str:
 
 def test_the_examples_in_json_have_the_documented_shape_and_exit_codes() -> None:
     text = _text(ROOT / "docs" / "json-examples.md")
-    shown = re.findall(r"^(?:n\d )?\$ polity .*# (\d+)\n(\{.*\})$", text, re.MULTILINE)
+    shown = re.findall(r"^(?:[a-z]+\d )?\$ polity .*# (\d+)\n(\{.*\})$", text, re.MULTILINE)
     assert len(shown) == text.count("$ polity ")
     answers = [(int(code), json.loads(answer)) for code, answer in shown]
     for code, answer in answers:
