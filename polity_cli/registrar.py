@@ -137,7 +137,8 @@ def wish_to_add(session: Session, nodes: Iterable[str], found: Assembly) -> Wish
                 hint="start its voter: the hook in Serf's configuration, or `polity agent`, and the tag "
                 f"{session.namespace}=voter; `polity doctor` there tells what it lacks",
             )
-        elsewhere = found.electorate.node_of(present[name])
+        same = [node for node, voter in found.present if voter == present[name] and node != name]
+        elsewhere = found.electorate.node_of(present[name]) or next(iter(same), None)
         if elsewhere not in (None, name):
             raise Unfit(
                 f"{name} answers with the voter id of {elsewhere}: its ledger is a copy",

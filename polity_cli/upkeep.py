@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from polity_cli.session import Session
     from polity_cli.settings import Upkeep
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 120.0
 _TURN_S = 3.0
 """Those who look do so one after the other, so that the first has it done when the next one comes."""
 

@@ -267,8 +267,28 @@ def test_more_roles_than_one_answer_can_list_are_all_carried_over() -> None:
     roles = [f"{'long name ' * 8}{number:03}" for number in range(40)]
     for role in roles:
         assert ask(network, record, Purpose.ELECT, "n1", role).verdict is Ended.WON
+    began_s = network.clock()
     outcome = alter(network, record, roll(4, 5, 6), timeout_s=600.0)
-    assert (outcome.verdict, list(outcome.carried)) == (Verdict.CHANGED, roles)
+    assert (outcome.verdict, sorted(outcome.carried)) == (Verdict.CHANGED, roles)
+    assert network.clock() - began_s < 3.0, "several roles are carried over at once"
+    network.kill("n1", "n2", "n3")
+    for role in roles[::7]:
+        assert holds(ask(network, outcome.electorate, Purpose.QUERY, "n4", role)) == ("n1", 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_roles_are_carried_over_although_messages_are_lost(seed: int) -> None:
+    network, record = polity(3, 6, seed=seed)
+    roles = [f"role {number:02}" for number in range(30)]
+    for role in roles:
+        assert ask(network, record, Purpose.ELECT, "n1", role).verdict is Ended.WON
+    network.loss, network.doubling, network.lateness = 0.2, 0.1, 0.2
+    outcome = alter(network, record, roll(4, 5, 6), timeout_s=600.0, seed=seed)
+    assert (outcome.verdict, sorted(outcome.carried)) == (Verdict.CHANGED, roles)
+    network.loss = network.lateness = 0.0
+    network.kill("n1", "n2", "n3")
+    for role in roles:
+        assert holds(ask(network, outcome.electorate, Purpose.QUERY, "n4", role)) == ("n1", 1)
 
 
 # What a voter takes.

@@ -122,6 +122,12 @@ def test_in_line_means_those_that_answer_without_those_that_are_gone() -> None:
     assert {e.node for e in wish.of(roll(1, 2, 3, 5)).voters} == {"n1", "n2", "n3", "n4"}
 
 
+def test_copies_of_one_ledger_are_not_enrolled() -> None:
+    answering = {"n3": voter_id(3), "n4": voter_id(7), "n5": voter_id(7), "n6": voter_id(6)}
+    wish = wish_of(roll(1, 2, 3), answering=answering, gone=NOBODY)
+    assert [e.node for e in wish.enrol] == ["n6"]
+
+
 def test_free_seats_are_given_by_name_and_a_stand_by_takes_that_of_whoever_left() -> None:
     answering = {name: voter_id(int(name[1:])) for name in ("n1", "n2", "n3", "n4", "n5")}
     wish = wish_of(roll(1, 2, 3), answering=answering, gone=NOBODY, most=4)

@@ -102,34 +102,43 @@ WHERE = (
     click.option("--config", metavar="FILE", help="Configuration file [env POLITY_CONFIG]."),
 )
 
-_HOW = (
-    click.option(
+
+def _time_limit(default: float) -> Callable[..., Any]:
+    return click.option(
         "--timeout",
         metavar="SECONDS",
         type=float,
-        default=DEFAULT_TIMEOUT_S,
+        default=default,
         show_default=True,
         callback=_above_zero,
         help="The longest wait.",
-    ),
+    )
+
+
+_HOW = (
     click.option("--wait", is_flag=True, help="Keep trying until the time-out while too few voters live."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
     click.option("-v", "--verbose", is_flag=True, help="Show each message and each voter's answer."),
 )
 
 
-def with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the common options, as one argument `options`."""
+def with_options(
+    function: Callable[..., None] | None = None, *, timeout: float = DEFAULT_TIMEOUT_S
+) -> Callable[..., Any]:
+    """Give a command the common options, as one argument `options`; `timeout` is the default of --timeout."""
+    if function is None:
+        return lambda function: with_options(function, timeout=timeout)
+    inner = function
 
     def wrapped(**given: Any) -> None:
         options = Options(**{field: given.pop(field) for field in Options._fields})
-        function(options=options, **given)
+        inner(options=options, **given)
 
     wrapped.__name__ = function.__name__
     wrapped.__doc__ = function.__doc__
     wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     decorated: Callable[..., None] = wrapped
-    for option in reversed((*_HOW, *WHERE)):
+    for option in reversed((_time_limit(timeout), *_HOW, *WHERE)):
         decorated = option(decorated)
     return decorated
 

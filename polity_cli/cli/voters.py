@@ -140,7 +140,7 @@ _EXITS = (2, 5, 6, 7, 8, 130)
 @voters.command(cls=Command, exits=_EXITS, example="polity voters add n4 n5")
 @click.argument("nodes", metavar="NODE...", nargs=-1, required=True)
 @_changing
-@with_options
+@with_options(timeout=60.0)
 def add(nodes: tuple[str, ...], dry_run: bool, even_if_it_blocks: bool, options: Options) -> None:
     """Enrol nodes as voters.
 
@@ -158,7 +158,7 @@ def add(nodes: tuple[str, ...], dry_run: bool, even_if_it_blocks: bool, options:
 @voters.command(cls=Command, exits=_EXITS, example="polity voters remove n5")
 @click.argument("nodes", metavar="NODE...", nargs=-1, required=True)
 @_changing
-@with_options
+@with_options(timeout=60.0)
 def remove(nodes: tuple[str, ...], dry_run: bool, even_if_it_blocks: bool, options: Options) -> None:
     """Strike nodes off: they vote no more. The roles they hold they keep."""
     from polity_cli import registrar
@@ -173,7 +173,7 @@ def remove(nodes: tuple[str, ...], dry_run: bool, even_if_it_blocks: bool, optio
 @click.argument("node", metavar="NODE")
 @click.argument("by", metavar="[BY]", required=False)
 @_changing
-@with_options
+@with_options(timeout=60.0)
 def replace(node: str, by: str | None, dry_run: bool, even_if_it_blocks: bool, options: Options) -> None:
     """Let BY vote in place of NODE, in one change.
 
@@ -191,7 +191,7 @@ def replace(node: str, by: str | None, dry_run: bool, even_if_it_blocks: bool, o
 @click.option("--percent", type=click.FloatRange(50, 100), metavar="P", help="More than P % decide.")
 @click.option("--min-votes", type=click.IntRange(1, 255), metavar="N", help="And at least N.")
 @_changing
-@with_options
+@with_options(timeout=60.0)
 def rule(
     percent: float | None, min_votes: int | None, dry_run: bool, even_if_it_blocks: bool, options: Options
 ) -> None:
@@ -210,7 +210,7 @@ def rule(
 
 @voters.command(cls=Command, exits=_EXITS, example="polity voters sync --dry-run")
 @_changing
-@with_options
+@with_options(timeout=60.0)
 def sync(dry_run: bool, even_if_it_blocks: bool, options: Options) -> None:
     """Enrol all members with the voters' tag that answer, strike off those that left, finish what was begun.
 
@@ -225,7 +225,7 @@ def sync(dry_run: bool, even_if_it_blocks: bool, options: Options) -> None:
 
 
 @voters.command(cls=Command, exits=_EXITS, example="polity voters tend", hidden=True)
-@with_options
+@with_options(timeout=60.0)
 def tend(options: Options) -> None:
     """Look once whether the electorate is in line with the cluster, as `polity agent` does.
 

@@ -57,6 +57,7 @@ YIELD_S = (0.5, 2.0)
 LONGEST_YIELD = 4
 ASKS = 4
 ENTER_ASKS = 3
+ROLES_AT_ONCE = 16
 
 
 class Phase(Enum):
@@ -99,7 +100,8 @@ class Change(Record):
     """The state of a change. `electorate` is the record of the epoch it acts in, `target` the roll wanted.
 
     Without a target it only finishes what is under way. `record` is what is proposed now, `chosen` says that
-    it is known to be chosen; `proposed` that a joint record was sent to be accepted.
+    it is known to be chosen; `proposed` that a joint record was sent to be accepted. Of the roles listed,
+    `roles` are still to be carried over, `carries` are under way, `carried` are done.
     """
 
     electorate: Electorate
@@ -122,8 +124,8 @@ class Change(Record):
     lists: tuple[tuple[bytes, m.RoleList], ...] = ()
     after: str = ""
     roles: tuple[str, ...] = ()
+    carries: tuple[Candidacy, ...] = ()
     carried: tuple[str, ...] = ()
-    carry: Candidacy | None = None
     highest_round: int = 0
     attempts: int = 0
     asks: int = 0
@@ -134,8 +136,8 @@ class Change(Record):
     @property
     def answered(self) -> frozenset[bytes]:
         """The voters that have done what the phase asks for."""
-        if self.phase is Phase.CARRY and self.carry is not None:
-            return frozenset(dict(self.carry.states))
+        if self.phase is Phase.CARRY:
+            return frozenset.intersection(*(frozenset(dict(carry.states)) for carry in self.carries))
         return self.done_by
 
 
@@ -182,8 +184,10 @@ def hear(c: Change, node: str, reply: m.Reply, now_s: float, draws: Draws, codec
         case m.Refusal(reason=m.NO_RECORD) if _is_mine(c, reply) and c.phase is Phase.ACCEPT:
             return _heal(c, reply, codec)
         case m.State() if c.phase is Phase.CARRY and _is_enrolled(c, node, reply):
-            assert c.carry is not None
-            return _carrying(c, candidacy.hear(c.carry, reply, now_s, draws), now_s, draws, codec)
+            asker = next((carry for carry in c.carries if carry.attempt == reply.attempt), None)
+            if asker is None:
+                return Move(c)
+            return _carrying(c, candidacy.hear(asker, reply, now_s, draws), now_s, draws, codec)
         case m.State() if _is_mine(c, reply) and _is_enrolled(c, node, reply):
             return _take_state(c, reply, now_s, draws, codec)
         case m.Page() if c.phase is Phase.LEARN:
@@ -205,11 +209,7 @@ def wake(c: Change, now_s: float, draws: Draws, codec: Codec, alive: Collection[
     if not c.patient and c.asks >= ENTER_ASKS and not c.electorate.is_quorum(c.alive):
         return give_up(c)
     if c.phase is Phase.CARRY:
-        assert c.carry is not None
-        moved = candidacy.wake(c.carry, now_s, draws, alive)
-        if moved.candidacy.outcome is not None:
-            return give_up(c)
-        return _carrying(c._replace(asks=c.asks + 1), moved, now_s, draws, codec)
+        return _wake_carries(c._replace(asks=c.asks + 1), now_s, draws, codec)
     if c.phase is Phase.ENTER and c.asks >= ENTER_ASKS and not _next(c).is_joint:
         return _entered(c, now_s, draws, codec)
     if c.phase in (Phase.PREPARE, Phase.LEARN, Phase.ACCEPT) and c.asks >= ASKS:
@@ -265,8 +265,7 @@ def _enter(c: Change, phase: Phase, now_s: float, codec: Codec) -> Move:
 
 def _is_mine(c: Change, reply: m.Reply) -> bool:
     if c.phase is Phase.CARRY:
-        assert c.carry is not None
-        return reply.attempt == c.carry.attempt
+        return any(reply.attempt == carry.attempt for carry in c.carries)
     return reply.attempt == c.attempt
 
 
@@ -374,7 +373,7 @@ def _take_holding(c: Change, node: str, holding: m.Holding, now_s: float, draws:
 
 
 def _entered(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
-    c = c._replace(electorate=_next(c), record=None, attempts=0, highest_round=0)
+    c = c._replace(electorate=_next(c), record=None, attempts=0)
     return _list(c, now_s, draws, codec) if c.electorate.is_joint else _done(c, Verdict.CHANGED)
 
 
@@ -407,21 +406,48 @@ def _take_list(c: Change, answer: m.RoleList, now_s: float, draws: Draws, codec:
 
 
 def _carry_next(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
-    left = c.roles[len(c.carried) :]
-    if not left:
-        return _prepare(c._replace(carry=None), now_s, draws, codec)
-    order = Order(Purpose.CARRY, left[0], c.node, c.claim, patient=True)
-    begun = candidacy.begin(order, c.electorate, local=None, alive=None, now_s=now_s, draws=draws)
-    c = c._replace(phase=Phase.CARRY, round_trips=c.round_trips + 1, asks=1, healed=frozenset())
-    return _carrying(c, begun, now_s, draws, codec)
+    """Begin with further roles; once all are carried over, propose the record of the new voters alone."""
+    if not c.roles and not c.carries:
+        return _prepare(c, now_s, draws, codec)
+    send: list[m.Query] = []
+    carries = list(c.carries)
+    room = ROLES_AT_ONCE - len(carries)
+    for role in c.roles[:room]:
+        order = Order(Purpose.CARRY, role, c.node, c.claim, patient=True)
+        begun = candidacy.begin(order, c.electorate, local=None, alive=None, now_s=now_s, draws=draws)
+        carries.append(begun.candidacy)
+        if begun.send is not None:
+            send.append(begun.send)
+    if c.phase is not Phase.CARRY:
+        c = c._replace(phase=Phase.CARRY, round_trips=c.round_trips + 1, asks=1, healed=frozenset())
+    return Move(_with_carries(c, carries)._replace(roles=c.roles[room:]), tuple(send))
 
 
 def _carrying(c: Change, move: candidacy.Move, now_s: float, draws: Draws, codec: Codec) -> Move:
+    """One of the roles under way is a step further, or done."""
     carry = move.candidacy
+    others = [other for other in c.carries if other.order.role != carry.order.role]
     if carry.outcome is not None:
-        return _carry_next(c._replace(carried=(*c.carried, carry.order.role)), now_s, draws, codec)
+        c = c._replace(carried=(*c.carried, carry.order.role))
+        return _carry_next(_with_carries(c, others), now_s, draws, codec)
     send = () if move.send is None else (move.send,)
-    return Move(c._replace(carry=carry, wake_at_s=carry.wake_at_s), send, carry.asks > 1)
+    return Move(_with_carries(c, [*others, carry]), send, carry.asks > 1)
+
+
+def _wake_carries(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
+    """Those whose wait is over go on: none of them ends by that, as they are patient."""
+    send: list[m.Query] = []
+    for carry in c.carries:
+        if carry.wake_at_s <= now_s:
+            woken = _carrying(c, candidacy.wake(carry, now_s, draws), now_s, draws, codec)
+            c = woken.change
+            send += woken.send
+    return Move(c, tuple(send), True)
+
+
+def _with_carries(c: Change, carries: list[Candidacy]) -> Change:
+    soonest_s = min((carry.wake_at_s for carry in carries), default=c.wake_at_s)
+    return c._replace(carries=tuple(carries), wake_at_s=soonest_s)
 
 
 # Waiting, healing, ending.
@@ -441,13 +467,12 @@ def _heal(c: Change, refusal: m.Refusal, codec: Codec) -> Move:
     c = c._replace(healed=c.healed | {refusal.voter})
     if refusal.reason == m.NO_RECORD:
         return Move(c, (*epochs.offers(c.attempt, _next(c), codec, chosen=False), *_messages(c, codec)), True)
-    attempt = refusal.attempt
+    asked: tuple[m.Query, ...]
     if c.phase is Phase.CARRY:
-        assert c.carry is not None
-        asked: tuple[m.Query, ...] = (candidacy.message(c.carry),)
+        asked = tuple(candidacy.message(carry) for carry in c.carries if carry.attempt == refusal.attempt)
     else:
         asked = _messages(c, codec)
-    return Move(c, (*epochs.offers(attempt, c.electorate, codec, chosen=True), *asked), True)
+    return Move(c, (*epochs.offers(refusal.attempt, c.electorate, codec, chosen=True), *asked), True)
 
 
 def _done(c: Change, verdict: Verdict) -> Move:

@@ -36,6 +36,9 @@ def wish_of(
     another id than the one enrolled has lost its ledger and is enrolled anew. Nobody beyond `most` voters
     is added; the first by name get the free seats.
     """
+    ids = list(answering.values())
+    # Two nodes that answer with one id have copies of one ledger: nobody knows whose memory that is.
+    answering = {node: voter for node, voter in answering.items() if ids.count(voter) == 1}
     enrolled = {e.node: e.voter for e in roll.voters}
     strike = gone & frozenset(enrolled) - frozenset(answering)
     anew = [node for node in answering if node in enrolled and enrolled[node] != answering[node]]
