@@ -169,6 +169,32 @@ def test_no_agent_is_told_with_its_address_and_what_to_do(words: tuple[str, ...]
     assert "--rpc-addr" in answer["hint"]
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("voters", "--json", "add", "n4"), "options go behind the word add"),
+        (("voters", "--watch", "sync"), "options go behind the word sync"),
+        (("voters", "rule"), "give --percent, --min-votes or both"),
+        (("voters", "rule", "--percent", "49"), "not in the range"),
+        (("voters", "add"), "Missing argument"),
+        (("voters", "expel", "n4"), "No such command"),
+    ],
+)
+def test_a_change_of_the_voters_that_makes_no_sense_is_refused(
+    words: tuple[str, ...], complaint: str
+) -> None:
+    done = polity(*words)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+
+
+@pytest.mark.parametrize("words", [("add", "n4"), ("remove", "n4"), ("replace", "n3", "n4"), ("sync",)])
+def test_changes_of_the_voters_need_an_agent(words: tuple[str, ...]) -> None:
+    done = polity("voters", *words, "--json")
+    assert done.returncode == 7
+    assert said(done)["command"] == f"voters {words[0]}"
+
+
 def test_errors_in_text_are_a_line_and_an_indented_hint_on_stderr() -> None:
     done = polity("who", "a")
     assert done.stdout == ""

@@ -263,3 +263,49 @@ def test_the_hint_for_a_wrong_type_is_itself_toml(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration) as caught:
         load_text(tmp_path, "rpc_addr = 1")
     assert tomllib.loads(caught.value.hint.removeprefix("write ")) == {"rpc_addr": "..."}
+
+
+# The table [voters].
+
+
+def test_how_the_electorate_is_kept_in_line_comes_from_the_table(tmp_path: Path) -> None:
+    assert load_text(tmp_path, "").upkeep == settings.Upkeep(20.0, 900.0, None)
+    text = "[voters]\ntend_every_s = 5\nleave_grace_s = 60.5\nstrike_failed_after_s = 86400\n"
+    assert load_text(tmp_path, text).upkeep == settings.Upkeep(5, 60.5, 86400)
+
+
+def test_the_environment_beats_how_often_agents_look(write: Path) -> None:
+    write.write_text("[voters]\ntend_every_s = 5\nleave_grace_s = 60\n")
+    loaded = settings.load(config=str(write), environ={"POLITY_TEND": "0"})
+    assert loaded.upkeep == settings.Upkeep(0.0, 60)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("voters = 3", "voters must be a table"),
+        ("[voters]\nleave_grace = 3", "unknown setting 'voters.leave_grace'"),
+        ('[voters]\nleave_grace_s = "3"', "leave_grace_s must be a number of seconds, not '3'"),
+        ("[voters]\nleave_grace_s = -1", "leave_grace_s must be a number"),
+        ("[voters]\nleave_grace_s = nan", "leave_grace_s must be a number"),
+        ("[voters]\ntend_every_s = true", "tend_every_s must be a number"),
+    ],
+)
+def test_what_is_wrong_in_the_table_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        load_text(tmp_path, text)
+    assert complaint in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "inf", ""])
+def test_what_is_wrong_in_the_variable_is_named(value: str) -> None:
+    with pytest.raises(BadConfiguration, match="in POLITY_TEND, tend_every_s must be a number"):
+        settings.load(config=os.devnull, environ={"POLITY_TEND": value})
+
+
+def test_the_hook_does_not_mind_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "polity.toml"
+    path.write_text('state_dir = "/from/file"\n[voters]\ntend_every_s = 5\n')
+    assert settings.load_for_voter({"POLITY_CONFIG": str(path)}) == ("/from/file", "polity")
