@@ -25,8 +25,8 @@ class Field:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, size: int, voters: str, title: str = "") -> Iterator[Field]:
-        with NetCluster(size, voters=cast(Voters, voters)) as cluster:
+    def started(cls, size: int, voters: str, title: str = "", *, first: int | None = None) -> Iterator[Field]:
+        with NetCluster(size, first=first, voters=cast(Voters, voters)) as cluster:
             yield cls(cluster, Record(title))
 
     @property
