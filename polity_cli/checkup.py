@@ -19,6 +19,7 @@ from polity_cli.edges.network import VOTER_TAG, SerfNetwork
 from polity_cli.edges.serf_rpc import SerfClient
 from polity_cli.edges.serf_types import Done, Response
 from polity_cli.errors import LedgerError, PolityError, SerfError
+from polity_cli.rescue import reports_on
 from polity_cli.session import node_name
 
 TYPE_CHECKING = False
@@ -139,6 +140,7 @@ def _ledger(settings: Settings, node: str, votes: bool) -> Iterator[Finding]:
             yield Finding("ledger", level, text, "the voter makes it when it is first asked" if votes else "")
             return
         damage = ledger.check()
+        polity = NO_POLITY if damage else ledger.me().polity
         ledger.close()
     except LedgerError as error:
         yield Finding("ledger", FAIL, str(error), error.hint)
@@ -147,6 +149,15 @@ def _ledger(settings: Settings, node: str, votes: bool) -> Iterator[Finding]:
         yield Finding("ledger", FAIL, f"{path} is damaged: {damage[0]}", "move it away and keep it")
     else:
         yield Finding("ledger", OK, path)
+    for record, report in reports_on(path, polity):
+        yield Finding(
+            "rescue",
+            WARN,
+            f"{report.get('user')} made {node} the only voter of a new polity at {report.get('when')}: "
+            "what was decided without it before is lost",
+            f"{record} tells more. Once no ledger of polity {report.get('old_polity')} is in use anywhere "
+            "and all roles were looked at, move that file away, and this warning ends",
+        )
 
 
 def _voter(settings: Settings, serf: SerfClient, node: str) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ FLOORS = (
     ("settings",),
     ("edges",),
     ("asking",),
-    ("booth", "conduct"),
+    ("booth", "conduct", "rescue"),
     ("session",),
     ("registrar",),
     ("upkeep",),

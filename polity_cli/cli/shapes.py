@@ -71,6 +71,17 @@ PARTS: dict[str, tuple[Key, ...]] = {
         Key("may_fail", "count", "how many may fail when all are well"),
         Key("answer", "count", "how many of them answered just now"),
     ),
+    "remembered": (
+        Key("role", "text", "the role's name"),
+        Key("holder", "text?", "a node's name; null where vacant"),
+        Key("term", "count", "as it is in the ledger now"),
+        Key("old_term", "count?", "as it was before the rescue, 0 if there was no trace; null with --show"),
+        Key(
+            "known", "confirmed|accepted|promised", "before a rescue: decided; perhaps so; a name and no more"
+        ),
+        _more("accepted", "text", "the ballot of the newest tenure accepted: round, proposer, `/fast`"),
+        _more("promised", "text", "the highest ballot promised"),
+    ),
     "finding": (
         Key("check", "text", "what was looked at"),
         Key("level", "ok|warn|FAIL", "only FAIL makes the node unfit"),
@@ -134,6 +145,21 @@ COMMANDS: dict[str, tuple[Key, ...]] = {
         _SECONDS,
     ),
     **dict.fromkeys(CHANGES, _CHANGE),
+    "voters rescue": (
+        Key("outcome", "shown|rescued", "`shown` with --show"),
+        Key("node", "text", "whose ledger it is"),
+        Key("voter", "text", "its voter's id, in hex; a new one after a rescue"),
+        Key("polity", "text", "the polity's id, in hex; a new one after a rescue"),
+        Key("epoch", "count", "which electorate of the polity"),
+        Key("quorum", "count", "votes that decide"),
+        Key("population", "count", "voters in all"),
+        Key("voters", "[enrolled]", "the voters, as far as this ledger knows"),
+        Key("roles", "[remembered]", "each role it has a trace of; see below"),
+        Key("ledger", "text", "the ledger's file"),
+        Key("old_polity", "text?", "the id of the polity that was; null with --show"),
+        Key("kept", "text?", "where the ledger as it was is kept; null with --show"),
+        Key("record", "text?", "the file that tells of the rescue; null with --show"),
+    ),
     "found": (
         Key("outcome", "founded|already_founded", ""),
         Key("polity", "text", "the polity's id, in hex"),

@@ -6,6 +6,7 @@ import click
 from click.core import ParameterSource
 
 from polity_cli.cli.common import Command, CommandGroup, Options, with_options
+from polity_cli.cli.rescue import rescue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,6 +253,9 @@ def tend(options: Options) -> None:
     in_session("voters tend", options, work)
 
 
+voters.add_command(rescue)
+
+
 def _change(
     word: str,
     wish_of: Callable[[Visit, Assembly], Wish],
@@ -407,9 +411,10 @@ def _advice(assembly: Assembly, spare: int) -> str:
     if silent:
         said.append(f"{', '.join(silent)}: alive, but the voter is silent. Run `polity doctor` there.")
     if gone and spare <= 0:
+        way_out = "remove" if spare == 0 else "rescue --help"
         said.append(
-            f"{', '.join(gone)}: bring back, with its ledger; its votes are safe there. One gone for good: "
-            "`polity voters remove`."
+            f"{', '.join(gone)}: bring back, with its ledger; its votes are safe there. "
+            f"{'One' if spare == 0 else 'A majority'} gone for good: `polity voters {way_out}`."
         )
     if not said:
         return advice(assembly.electorate)

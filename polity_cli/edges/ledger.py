@@ -43,6 +43,7 @@ from polity_cli.edges.ledger_file import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 __all__ = ["BUSY_TIMEOUT_S", "SCHEMA_VERSION", "Ledger", "Transaction", "ledger_path"]
@@ -254,10 +255,27 @@ class Transaction:
 
     def save(self, register: Register) -> None:
         """Remember `register`; costs nothing where nothing changed."""
-        if register == self.register:
-            return
+        if register != self.register:
+            self._put(self._role, register)
+            self.register = register
+
+    def start_over(self, me: Self, record: bytes, registers: Mapping[str, Register]) -> None:
+        """Be the voter `me`, which has entered `record`; remember `registers` and nothing else any more."""
+        self._execute("DELETE FROM register", ())
+        self._execute("DELETE FROM page", ())
+        self._execute("UPDATE self SET voter = ?", (me.voter,))
+        pages = wire.pages(record)
+        for at, page in enumerate(pages):
+            self.save_page(me.digest, at, len(pages), page)
+        self.held = frozenset({me.digest})
+        self.enter(me)
+        for role, register in registers.items():
+            self._put(role, register)
+        self.register = registers.get(self._role, Register())
+
+    def _put(self, role: str, register: Register) -> None:
         row = (
-            self._role,
+            role,
             *register.promised,
             *register.accepted,
             *register.tenure,
@@ -265,7 +283,6 @@ class Transaction:
             *register.confirmed,
         )
         self._execute(f"INSERT OR REPLACE INTO register VALUES ({', '.join('?' * len(row))})", row)
-        self.register = register
 
     def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool:
         """Keep a page of a record not yet held; True once it is whole. Pages that belie the digest go."""

@@ -68,18 +68,21 @@ class NetNode(DevNode):
 class NetCluster:
     """`size` nodes n1, n2, ... at 10.77.0.1 and on. A context manager; nothing of it survives its process.
 
-    Verbs may be called from any thread. `told` is called with every fault, in words.
+    If `first` is given, only so many of them are started with it; the others by their own `start`, or by
+    `heal`. Verbs may be called from any thread. `told` is called with every fault, in words.
     """
 
     def __init__(
         self,
         size: int,
         *,
+        first: int | None = None,
         voters: Voters = "agent",
         serf_config: dict[str, Any] | None = None,
         told: Callable[[str], None] = lambda fault: None,
     ) -> None:
         self.size = size
+        self.first = first
         self.nodes: list[NetNode] = []
         self.told = told
         self.voters: Voters = voters
@@ -202,11 +205,12 @@ class NetCluster:
         env = {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
         settings = Settings(voters=self.voters, serf_config=self._serf_config, env=env)
         self.nodes = [self._node(name, folder, settings) for name in self._ports]
-        for node in self.nodes:
+        first = self.nodes[: self.first]
+        for node in first:
             node.spawn_serf()
-        for node in self.nodes:
+        for node in first:
             node.wait_ready(timeout_s=_START_S)
-        for node in self.nodes:
+        for node in first:
             node.start_voter()
         self.wait_converged(timeout_s=_START_S)
 

@@ -75,6 +75,20 @@ def field(request: pytest.FixtureRequest, _clusters: Callable[[int, str], Field]
     return get
 
 
+@pytest.fixture
+def young_field(request: pytest.FixtureRequest, networks: None) -> Iterator[Fields]:
+    """Gives a cluster of the test's own: `size` nodes, of which only the `first` are running; not founded."""
+    with ExitStack() as stack:
+
+        def get(size: int, *, first: int, voters: str = "agent") -> Field:
+            title = request.node.name.removeprefix("test_")
+            mine = stack.enter_context(Field.started(size, voters, title, first=first))
+            request.node.stash.setdefault(_FIELDS, []).append(mine)
+            return mine
+
+        yield get
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     try:

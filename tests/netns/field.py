@@ -25,8 +25,8 @@ class Field:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, size: int, voters: str, title: str = "") -> Iterator[Field]:
-        with NetCluster(size, voters=cast(Voters, voters)) as cluster:
+    def started(cls, size: int, voters: str, title: str = "", *, first: int | None = None) -> Iterator[Field]:
+        with NetCluster(size, first=first, voters=cast(Voters, voters)) as cluster:
             yield cls(cluster, Record(title))
 
     @property
@@ -65,7 +65,7 @@ class Field:
 
     def evidence(self) -> str:
         """Everything that may explain what went wrong: operations, ledgers, the ends of all logs."""
-        parts = [*map(str, self.record.operations)]
+        parts = [*map(str, self.record.operations), *map(str, self.record.electorates)]
         for node in self.cluster.nodes:
             for role in sorted({told.role for told in self.record.operations}):
                 with contextlib.suppress(PolityError, AssertionError):

@@ -16,10 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from polity_cli.devcluster import wait_for
 from polity_cli.devcluster.guard import alive, signal_group
 from tests.judging.answers import operation
+from tests.judging.electorates import Seen, judge_electorates, seen
 from tests.judging.history import judge_roles
 from tests.judging.operation import Operation, Undecided, Violation
 from tests.netns.cluster import NetNode
-from tests.serf.verbs import Said
+from tests.serf.verbs import Said, in_json
 
 LIMIT_S = 45.0
 """No command takes that long: its own time limit is 15 s at most here, and starting it a second or two."""
@@ -106,15 +107,18 @@ class Record:
         self.verdict = "not judged"
         self._lock = threading.Lock()
         self._operations: list[Operation] = []
+        self._electorates: list[Seen] = []
         self._wrong: list[Violation] = []
         self._errands: list[Errand] = []
         self._started = time.monotonic()
 
     @contextlib.contextmanager
     def begin(self, node: NetNode, *args: str, halt: str = "") -> Iterator[Errand]:
-        """A command and a role, such as ("elect", "leader"), begun; its end is recorded, killed or not."""
-        command, *rest = args
-        with node.popen(command, "--json", *rest, halt=halt) as process:
+        """A command and a role, such as ("elect", "leader"), begun; its end is recorded, killed or not.
+
+        Or one about the electorate, such as ("voters", "add", "n4").
+        """
+        with node.popen(*in_json(args), halt=halt) as process:
             errand = Errand(self, node, args, process)
             with self._lock:
                 self._errands.append(errand)
@@ -147,6 +151,9 @@ class Record:
 
     def add(self, said: Said, started: float, ended: float) -> None:
         with self._lock:
+            if said.args[0] == "voters":
+                self._add_electorate(said, started, ended)
+                return
             name = f"{said.args[0]}{len(self._operations)}"
             try:
                 told = operation(name, said.node, said.args, started, ended, said.code, said.data)
@@ -157,6 +164,23 @@ class Record:
             self._operations.append(told)
             word = "killed" if said.code < 0 else said.data.get("outcome", "killed")
             self.outcomes[f"failed with {said.code}" if word == "error" else word] += 1
+
+    def _add_electorate(self, said: Said, started: float, ended: float) -> None:
+        try:
+            told = seen(" ".join(said.args), said.node, started, ended, said.code, said.data)
+        except Violation as violation:
+            violation.add_note(str(said))
+            self._wrong.append(violation)
+            return
+        if told is not None:
+            self._electorates.append(told)
+            self.outcomes["electorate changed" if told.changed else "electorate told"] += 1
+
+    @property
+    def electorates(self) -> list[Seen]:
+        """What was told of the electorate."""
+        with self._lock:
+            return list(self._electorates)
 
     @property
     def operations(self) -> list[Operation]:
@@ -172,6 +196,7 @@ class Record:
             raise wrong[0]
         try:
             judge_roles(history)
+            judge_electorates(self.electorates)
         except (Violation, Undecided) as error:
             error.add_note("\n".join(map(str, history)))
             raise

@@ -35,11 +35,16 @@ class Said:
         return f"{self.node}: polity {' '.join(self.args)} -> {self.code} {self.data}\n{self.talk}"
 
 
-def ask(node: DevNode, *args: str, timeout_s: float = 90) -> Said:
-    """Runs `polity ARGS --json` on a node."""
+def in_json(args: Sequence[str]) -> list[str]:
+    """The same call with `--json`."""
     # Some commands are two words; options go behind them.
     words = 2 if args[0] == "voters" and args[1:] and not args[1].startswith("-") else 1
-    done = node.polity(*args[:words], "--json", *args[words:], timeout_s=timeout_s)
+    return [*args[:words], "--json", *args[words:]]
+
+
+def ask(node: DevNode, *args: str, timeout_s: float = 90) -> Said:
+    """Runs `polity ARGS --json` on a node."""
+    done = node.polity(*in_json(args), timeout_s=timeout_s)
     data = json.loads(done.stdout) if done.stdout else {}
     assert isinstance(data, dict)
     return Said(node.name, args, done.returncode, data, done.stderr)
