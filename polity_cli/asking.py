@@ -14,14 +14,16 @@ from polity_cli.core import messages as m
 from polity_cli.core.ballot import ID_BYTES, MAX_JUMP
 from polity_cli.core.electorate import Electorate
 from polity_cli.core.record import Record
+from polity_cli.core.witness import Witness
 from polity_cli.edges import wire
 from polity_cli.errors import BadInput, NoQuorum, TwoPolities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from polity_cli.core.candidacy import Draws
+    from polity_cli.core.witness import Source
     from polity_cli.edges.network import Heard, Network
 
     Watch = Callable[["Sent | Got | Waiting"], None]
@@ -40,12 +42,13 @@ class Sent(Record):
 
 
 class Got(Record):
-    """A reply came; `counts` is False if it is a stranger's or of another attempt."""
+    """A reply came; `counts` is False if it is a stranger's, of another attempt, or of a voter set back."""
 
     node: str
     reply: m.Reply
     counts: bool
     after_s: float
+    set_back: bool = False
 
 
 class Waiting(Record):
@@ -77,7 +80,7 @@ class Asker:
 
     `watch` is called with what happens; `should_stop` is asked about five times a second; an operation that
     is stopped ends as one that is out of time. Any method may raise SerfError. `electorate` is the newest
-    record met so far.
+    record met so far; `witness` knows of serials, beginning with those `remembered` from before.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class Asker:
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = monotonic,
         draws: Draws | None = None,
+        remembered: Mapping[Source, int] | None = None,
     ) -> None:
         self.network = network
+        self.witness = Witness(remembered or {})
         self.draws: Draws = draws or SystemDraws()
         self._watch = watch
         self._should_stop = should_stop
@@ -159,7 +164,7 @@ class Asker:
         for node, reply in self._answers(m.Fetch(self.draws.id(), b"", 0), deadline, lambda asks: asks >= 2):
             if isinstance(reply, m.Page):
                 present[node] = reply
-            if enough(set(present)):
+            if enough({*present, *self.witness.set_back}):
                 break
         return present
 
@@ -194,16 +199,29 @@ class Asker:
         return self._clock() - self._started
 
     def _ask(self, message: m.Query, *, again: bool) -> None:
+        self.witness.asked(message.attempt)
         self.network.ask(message, again=again)
         self._watch(Sent(message, again, self._after()))
 
     def _listen(self, until_s: float) -> Heard | None:
-        return self.network.listen(max(0.0, min(until_s - self._clock(), _STOP_CHECK_S)))
+        """The next answer; one whose ledger was set back is none to anybody."""
+        heard = self.network.listen(max(0.0, min(until_s - self._clock(), _STOP_CHECK_S)))
+        if heard is None or self.witness.hear(heard.node, heard.reply):
+            return heard
+        self._watch(Got(heard.node, heard.reply, False, self._after(), set_back=True))
+        return None
 
     def _alive(self, electorate: Electorate) -> frozenset[bytes]:
-        """The voters whose nodes the failure detector believes alive: a hint, never a verdict."""
+        """The voters whose nodes the failure detector believes alive: a hint, never a verdict.
+
+        Those whose answers will not count are as good as dead: nobody shall wait for them.
+        """
         names = {node.name for node in self.network.members() if node.status == "alive"}
-        return frozenset(e.voter for e in electorate.voters if e.node in names)
+        return frozenset(
+            e.voter
+            for e in electorate.voters
+            if e.node in names and not self.witness.refuses(e.node, e.voter)
+        )
 
     def _tell_other_polity(self, electorate: Electorate, heard: Heard, warning: str = "") -> None:
         """Raise what the operator must know of; other refusals are only silence."""

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 15.0
 SMALLEST_UNASKED = 3
+_REMEMBER_PATIENCE_S = 0.5
 
 
 class Session:
@@ -70,12 +71,17 @@ class Session:
         self.namespace = namespace
         self.node = node_name(serf)
         self._network = SerfNetwork(serf, namespace)
-        self.conductor = Conductor(self._network, watch=watch, should_stop=should_stop)
         self._electorate: Electorate | None = None
         path = ledger_path(state_dir, namespace, self.node)
         readable = os.access(path, os.R_OK | os.W_OK)
         # Somebody else's ledger is no obstacle: it only saves round trips here.
         self.ledger = Ledger.open(path, self.node, create=False) if readable else None
+        self.conductor = Conductor(
+            self._network,
+            watch=watch,
+            should_stop=should_stop,
+            remembered=None if self.ledger is None else self.ledger.witness(),
+        )
 
     def __enter__(self) -> Session:
         return self
@@ -92,6 +98,31 @@ class Session:
     def strange_answers(self) -> int:
         """Answers that could not be read so far: garbage, or of another version of polity."""
         return self._network.strange
+
+    @property
+    def set_back(self) -> tuple[str, ...]:
+        """Nodes whose voters answered from a ledger that was set back, so that nothing they said counted."""
+        return tuple(sorted(self.conductor.witness.set_back))
+
+    def remember_later(self) -> Callable[[], None]:
+        """What to do once the outcome is told: remember what serials were seen, in this node's ledger.
+
+        It may be called after the session was closed, and does nothing where there is nothing new.
+        """
+        news, ledger, node = self.conductor.witness.news(), self.ledger, self.node
+
+        def remember() -> None:
+            if ledger is None or not news:
+                return
+            with suppress(LedgerError):  # whoever knows less than it might only finds less
+                again = Ledger.open(ledger.path, node, create=False, busy_timeout_s=_REMEMBER_PATIENCE_S)
+                if again is not None:
+                    try:
+                        again.remember(news)
+                    finally:
+                        again.close()
+
+        return remember
 
     def elect(
         self,

@@ -64,6 +64,7 @@ PARTS: dict[str, tuple[Key, ...]] = {
         _more("answers", "yes/no", "whether its voter answered just now"),
         _more("joins", "yes/no", "whether it becomes a voter by the change under way"),
         _more("leaves", "yes/no", "whether it is one no more after that"),
+        _more("set_back", "yes/no", "whether its ledger was found set back, so that it counts as silent"),
     ),
     "size": (
         Key("population", "count", "voters in all"),

@@ -10,6 +10,7 @@ from polity_cli.errors import LedgerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 
@@ -21,6 +22,7 @@ class MemoryLedger:
         self._registers: dict[str, Register] = {}
         # Replaced as a whole, never changed in place: a transaction that fails puts the old one back.
         self._pages: dict[bytes, dict[int, tuple[int, bytes]]] = {}
+        self._witness: dict[tuple[str, bytes], int] = {}
         self._is_locked = False
 
     def close(self) -> None:
@@ -47,6 +49,13 @@ class MemoryLedger:
         if not kept or kept[min(kept)][0] != len(kept):
             return None
         return b"".join(kept[page][1] for page in sorted(kept))
+
+    def witness(self) -> dict[tuple[str, bytes], int]:
+        return dict(self._witness)
+
+    def remember(self, seen: Mapping[tuple[str, bytes], int]) -> None:
+        for source, serial in seen.items():
+            self._witness[source] = max(serial, self._witness.get(source, serial))
 
     def check(self) -> list[str]:
         return []
@@ -81,17 +90,21 @@ class MemoryTransaction:
         if kind is not None:
             ledger._pages = self._pages
             return
-        ledger._me = self.me
-        if self.register != ledger.register(self._role):
+        has_voted = self.register != ledger.register(self._role)
+        if has_voted:
             ledger._registers[self._role] = self.register
+        if has_voted or self.me != ledger._me or self._pages is not ledger._pages:
+            self.me = self.me._replace(serial=self.me.serial + 1)
+        ledger._me = self.me
 
     def save(self, register: Register) -> None:
         self.register = register
 
     def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool:
         kept = self._ledger._pages.get(digest, {})
-        kept = {at: held for at, held in kept.items() if held[0] == pages} | {page: (pages, data)}
-        self._ledger._pages = {**self._ledger._pages, digest: kept}
+        if kept.get(page) != (pages, data):
+            kept = {at: held for at, held in kept.items() if held[0] == pages} | {page: (pages, data)}
+            self._ledger._pages = {**self._ledger._pages, digest: kept}
         record = self._ledger.record(digest)
         if record is None:
             return False
