@@ -326,7 +326,9 @@ class Transaction:
         return True
 
     def enter(self, me: Self) -> None:
-        """Remember the record that `me` has entered."""
+        """Remember the record that `me` has entered; costs nothing where nothing changed."""
+        if me == self.me:
+            return
         self._execute("UPDATE self SET polity = ?, epoch = ?, digest = ?", (me.polity, me.epoch, me.digest))
         self.me = me
 

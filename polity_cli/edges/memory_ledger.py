@@ -67,6 +67,7 @@ class MemoryTransaction:
     def __init__(self, ledger: MemoryLedger, role: str) -> None:
         self._ledger = ledger
         self._role = role
+        self._has_changed = False
         self.me = Self(b"", NO_POLITY, 0, b"")
         self.register = Register()
         self.held: frozenset[bytes] = frozenset()
@@ -90,14 +91,14 @@ class MemoryTransaction:
         if kind is not None:
             ledger._pages = self._pages
             return
-        has_voted = self.register != ledger.register(self._role)
-        if has_voted:
+        if self.register != ledger.register(self._role):
             ledger._registers[self._role] = self.register
-        if has_voted or self.me != ledger._me or self._pages is not ledger._pages:
+        if self._has_changed:
             self.me = self.me._replace(serial=self.me.serial + 1)
         ledger._me = self.me
 
     def save(self, register: Register) -> None:
+        self._has_changed |= register != self.register
         self.register = register
 
     def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool:
@@ -105,6 +106,7 @@ class MemoryTransaction:
         if kept.get(page) != (pages, data):
             kept = {at: held for at, held in kept.items() if held[0] == pages} | {page: (pages, data)}
             self._ledger._pages = {**self._ledger._pages, digest: kept}
+            self._has_changed = True
         record = self._ledger.record(digest)
         if record is None:
             return False
@@ -115,4 +117,5 @@ class MemoryTransaction:
         return True
 
     def enter(self, me: Self) -> None:
+        self._has_changed |= me != self.me
         self.me = me
