@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from time import monotonic
 
+from polity_cli.asking import two_polities
 from polity_cli.conduct import Conductor
 from polity_cli.core.ballot import ID_BYTES
 from polity_cli.core.messages import NO_POLITY, Fetch, Page
@@ -283,8 +284,8 @@ def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: b
     yield from _copies(electorate, node, present)
     others = {n: p for n, p in present.items() if p.polity not in (NO_POLITY, electorate.polity)}
     if others:
-        text = f"{', '.join(sorted(others))} belong to another polity"
-        yield Finding("polities", FAIL, text, "give one of them another --namespace, or part the clusters")
+        error = two_polities(electorate.polity, {name: page.polity for name, page in present.items()})
+        yield Finding("polities", FAIL, str(error), error.hint)
     if node in present and not others:
         yield from _entered(electorate, node, present)
     elsewhere = electorate.node_of(present[node].voter) if node in present else None

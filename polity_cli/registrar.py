@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from time import monotonic
 
+from polity_cli.asking import two_polities
 from polity_cli.core.change import Verdict
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.enrolment import Wish, wish_of
 from polity_cli.core.messages import NO_POLITY
 from polity_cli.core.record import Record
 from polity_cli.core.witness import way_out
-from polity_cli.errors import BadInput, NoQuorum, OutcomeUnknown, TwoPolities, Unfit
+from polity_cli.errors import BadInput, NoQuorum, OutcomeUnknown, Unfit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,13 +239,8 @@ def _newest(session: Session, deadline: float) -> tuple[Electorate, dict[str, Pa
     wanted |= {node.name for node in members if node.votes and node.name in alive}
     pages = session.conductor.roll_call(timeout_s=_left(deadline), enough=wanted.issubset)
     mine = (NO_POLITY, electorate.polity)
-    others = [f"{n} belongs to {p.polity.hex()}" for n, p in sorted(pages.items()) if p.polity not in mine]
-    if others:
-        raise TwoPolities(
-            f"two polities meet in this cluster: this node belongs to {electorate.polity.hex()}, "
-            f"{', '.join(others)}",
-            hint="give one of them another --namespace, or take its nodes out of this cluster",
-        )
+    if any(page.polity not in mine for page in pages.values()):
+        raise two_polities(electorate.polity, {node: page.polity for node, page in pages.items()})
     ahead = max(pages.values(), key=lambda page: page.epoch, default=None)
     if ahead is not None and ahead.epoch > electorate.epoch:
         record = session.conductor.learn_record(ahead.digest, timeout_s=_left(deadline))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 
 import pytest
 
@@ -407,7 +407,7 @@ def test_a_ledger_that_was_set_back_cannot_help_to_elect_a_second_holder(
     record = record_of(network, rule=QuorumRule(500_000, 2))
     network.enter(record)
     network.kill("n3")
-    snapshot = copy.deepcopy(network.voters["n2"])
+    snapshot = deepcopy(network.voters["n2"])
     assert holds(elect(network, record)) == ("n1", 1)
     first = conductor(network)
     question = Order(Purpose.QUERY, ROLE, "n3", _claims.id())
@@ -433,7 +433,7 @@ def test_a_ledger_that_was_set_back_cannot_help_to_elect_a_second_holder(
 
 def test_a_set_back_in_the_middle_of_an_operation_is_noticed_with_the_next_question() -> None:
     network, record = founded(3)
-    snapshot = copy.deepcopy(network.voters["n2"])
+    snapshot = deepcopy(network.voters["n2"])
     conducted = conductor(network)
     order = Order(Purpose.ELECT, ROLE, "n1", _claims.id())
     conducted.run(order, record, local=None, timeout_s=TIMEOUT_S)

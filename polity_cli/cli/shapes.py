@@ -147,6 +147,18 @@ COMMANDS: dict[str, tuple[Key, ...]] = {
         _HINT,
         _SECONDS,
     ),
+    "dissolve": (
+        Key("outcome", "planned|dissolved|nothing_to_do", "`planned` without --yes; the code is 2 then"),
+        Key("node", "text", "this node's name"),
+        Key("polity", "text?", "the id of the polity that is left, in hex; null if there is none"),
+        Key("roles", "[role]", "the roles of that polity; see below"),
+        Key("ledger", "text?", "the file in which the ledger is kept; null if it was not touched"),
+        Key("list", "text?", "the file with the list of roles; null if none was written"),
+        _more("same", "[text]", "nodes that answered and belong to that polity"),
+        _more("others", "[text]", "nodes that answered and belong to another one"),
+        _HINT,
+        _SECONDS,
+    ),
     "doctor": (
         Key("outcome", "fit|unfit", ""),
         Key("findings", "[finding]", "one for each check; see below"),
