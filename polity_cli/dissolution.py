@@ -35,8 +35,8 @@ class Known(Record):
 
 
 class Estate(Record):
-    """What a node gives up by leaving its polity; `same` and `others` are the nodes that answered, of the same
-    polity and of another one."""
+    """What a node gives up by leaving its polity; `same` and `others` are the nodes that answered, of the
+    same polity and of another one."""
 
     polity: bytes
     epoch: int

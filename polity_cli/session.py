@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from time import monotonic
 
+from polity_cli.asking import two_polities
 from polity_cli.booth import handle
 from polity_cli.conduct import Conductor
 from polity_cli.core import founding
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_S = 15.0
 SMALLEST_UNASKED = 3
 _REMEMBER_PATIENCE_S = 0.5
+_LOOK_AROUND_S = 1.0
 
 
 class Session:
@@ -258,8 +260,19 @@ class Session:
         if self._own_record() is None:
             learned = self.conductor.learn_electorate(timeout_s=timeout_s)
             if learned is not None:
+                self._make_sure_it_is_the_only_one(learned, timeout_s)
                 self.adopt(learned)
         return self._electorate
+
+    def _make_sure_it_is_the_only_one(self, learned: Electorate, timeout_s: float) -> None:
+        """Raise TwoPolities before a voter of no polity enters one of two, only because that answered first."""
+        if self.ledger is None or self.ledger.me().polity != NO_POLITY:
+            return
+        wanted = {node.name for node in self._network.members() if node.votes and node.status == "alive"}
+        pages = self.conductor.roll_call(timeout_s=min(timeout_s, _LOOK_AROUND_S), enough=wanted.issubset)
+        found = {name: page.polity for name, page in pages.items()}
+        if set(found.values()) - {NO_POLITY, learned.polity}:
+            raise two_polities(learned.polity, found)
 
     def adopt(self, electorate: Electorate) -> None:
         """Go on with a newer record, known to be chosen, and let this node's own voter know of it.

@@ -23,8 +23,8 @@ def dissolve(yes: bool, options: Options) -> None:
     """Take this node out of its polity for good, which another one in this cluster is to survive.
 
     Shows the roles of the polity first. With --yes it writes them to a file, keeps the ledger in another one
-    beside it, and makes this node's voter a new one that belongs to no polity. Running voters need no restart.
-    Do it on each node of the polity that is to end, then `polity voters sync` on a node of the other.
+    beside it, and makes this node's voter a new one that belongs to no polity; nothing need be restarted. Do
+    it on each node of the polity that is to end, then `polity voters sync` on a node of the other.
     """
     from polity_cli.cli.running import Answer, in_session
 
@@ -90,17 +90,20 @@ def _told(found: Estate) -> str:
 
 def _before(found: Estate) -> str:
     if not found.others:
-        return "no other polity answers here: if there is none, this gives up the only one there is, with all roles"
+        return (
+            "no other polity answers here: if there is none, this gives up the only one, with all its roles"
+        )
     return (
-        f"with --yes this node forgets the roles above, on all of {', '.join(found.same)} the polity is gone; "
-        f"{', '.join(found.others)} keep theirs"
+        f"with --yes this node leaves that polity; done on all of {', '.join(found.same)} it is gone, and so "
+        f"are these roles; {', '.join(found.others)} keep theirs"
     )
 
 
 def _after(node: str, found: Estate) -> str:
     rest = [name for name in found.same if name != node]
     first = f"Now `polity dissolve --yes` on {', '.join(rest)}, then" if rest else "Now"
+    where = found.others[0] if found.others else "a node of the other polity"
     return (
-        f"{first} `polity voters sync` on {found.others[0] if found.others else 'a node of the other polity'}. "
+        f"{first} `polity voters sync` on {where}. "
         "Terms there are not those of the list: whatever was fenced with them must be told."
     )

@@ -73,6 +73,10 @@ def test_one_of_two_polities_is_dissolved_into_the_other_and_its_roles_are_liste
             old[node.name] = kept.me().voter.hex()
         again = ask(node, "dissolve", "--yes")
         assert (again.code, again.data["outcome"]) == (OK, "nothing_to_do"), again
+        if node is not right.nodes[-1]:
+            # While both are there, it enters neither by accident.
+            assert ask(node, "who", "leader").code == UNFIT
+            assert ask(node, "dissolve").data["outcome"] == "nothing_to_do"
 
     # Nothing was restarted: what answers there now is another voter, of no polity.
     synced = ask(left["left1"], "voters", "sync")
