@@ -71,7 +71,11 @@ def estate(session: Session, *, timeout_s: float) -> Estate | None:
     pages = session.conductor.roll_call(timeout_s=min(timeout_s, _ROLL_CALL_S), enough=wanted.issubset)
     same = tuple(sorted(name for name, page in pages.items() if page.polity == me.polity))
     others = tuple(sorted(n for n, page in pages.items() if page.polity not in (me.polity, NO_POLITY)))
-    return Estate(me.polity, me.epoch, _roles(session, deadline), same, others)
+    electorate = session.electorate(timeout_s=_left(deadline))
+    present = {page.voter for name, page in pages.items() if electorate.node_of(page.voter) == name}
+    can_tell = electorate.polity == me.polity and electorate.is_quorum(frozenset(present))
+    roles = _roles(session, deadline, ask=can_tell)
+    return Estate(me.polity, me.epoch, roles, same, others)
 
 
 def leave(session: Session, estate: Estate) -> Left:
@@ -115,11 +119,11 @@ def rows(estate: Estate) -> list[dict[str, object]]:
     ]
 
 
-def _roles(session: Session, deadline: float) -> tuple[Known, ...]:
+def _roles(session: Session, deadline: float, *, ask: bool) -> tuple[Known, ...]:
     remembered = [Known(role, session.remembered(role), "ledger") for role in session.remembered_roles()]
     known = {entry.role: entry for entry in remembered if entry.tenure.term}
     try:
-        for role in session.roles(timeout_s=_left(deadline)):
+        for role in session.roles(timeout_s=_left(deadline)) if ask else ():
             tenure = session.who(role, timeout_s=_left(deadline)).tenure
             if tenure is None:
                 break

@@ -101,4 +101,4 @@ def test_a_polity_without_a_quorum_is_dissolved_by_what_its_nodes_remember(clust
     shown = ask(n1, "dissolve", "--timeout", "5")
     assert shown.code == USAGE, shown
     assert shown.data["roles"] == [{"role": "leader", "holder": "n1", "term": 1, "source": "ledger"}]
-    assert "the only one there is" in shown.data["hint"], shown
+    assert "the only one, with all its roles" in shown.data["hint"], shown
