@@ -79,6 +79,11 @@ def test_one_of_two_polities_is_dissolved_into_the_other_and_its_roles_are_liste
             assert ask(node, "dissolve").data["outcome"] == "nothing_to_do"
 
     # Nothing was restarted: what answers there now is another voter, of no polity.
+    def strangers() -> set[str]:
+        rows = ask(left["left1"], "voters").data["voters"]
+        return {row["node"] for row in rows if row["answers"] and not row["enrolled"]}
+
+    wait_for(lambda: strangers() == set(old), 20, "the new voters to answer")
     synced = ask(left["left1"], "voters", "sync")
     assert synced.code == OK, synced
     assert synced.data["enrols"] == ["right1", "right2", "right3"], synced
