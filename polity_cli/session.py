@@ -265,7 +265,7 @@ class Session:
         return self._electorate
 
     def _make_sure_it_is_the_only_one(self, learned: Electorate, timeout_s: float) -> None:
-        """Raise TwoPolities before a voter of no polity enters one of two, just because that answered first."""
+        """Raise TwoPolities before a voter of no polity enters one of two because that answered first."""
         if self.ledger is None or self.ledger.me().polity != NO_POLITY:
             return
         wanted = {node.name for node in self._network.members() if node.votes and node.status == "alive"}
