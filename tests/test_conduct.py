@@ -8,7 +8,7 @@ from copy import deepcopy
 import pytest
 
 from polity_cli import asking, booth
-from polity_cli.asking import Got, Sent, SystemDraws, Waiting
+from polity_cli.asking import Got, Sent, SystemDraws, Waiting, two_polities
 from polity_cli.conduct import Conductor
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import MAX_JUMP, Ballot
@@ -283,7 +283,7 @@ def test_a_stranger_that_knows_of_no_polity_is_not_let_in() -> None:
 # What an operator must hear of.
 
 
-def two_polities() -> tuple[FakeNetwork, Electorate]:
+def meeting() -> tuple[FakeNetwork, Electorate]:
     network = FakeNetwork([*node_names(3), "m1", "m2", "m3"])
     mine = record_of(network, node_names(3))
     network.enter(mine, *node_names(3))
@@ -292,18 +292,37 @@ def two_polities() -> tuple[FakeNetwork, Electorate]:
 
 
 def test_two_polities_in_one_cluster_are_both_named() -> None:
-    network, record = two_polities()
+    network, record = meeting()
     network.down.add("n1")
     with pytest.raises(TwoPolities) as caught:
         who(network, record)
-    for name in (POLITY.hex(), b"polity-2".hex(), "m1"):
-        assert name in str(caught.value)
+    assert f"n2, n3 in {POLITY.hex()}, where this was asked" in str(caught.value)
+    assert f"m1, m2, m3 in {b'polity-2'.hex()}" in str(caught.value)
     assert "--namespace" in caught.value.hint
+    assert "`polity dissolve`" in caught.value.hint
     assert "may still take effect" not in caught.value.hint
 
 
+def test_three_polities_are_named_each_with_its_nodes() -> None:
+    error = two_polities(b"polity-1", {"n1": b"polity-1", "m1": b"polity-2", "k1": b"polity-3", "new": b""})
+    told = [f"{node} in {polity.hex()}" for node, polity in (("n1", b"polity-1"), ("m1", b"polity-2"))]
+    assert str(error).startswith("3 polities meet")
+    assert all(words in str(error) for words in (*told, f"k1 in {b'polity-3'.hex()}"))
+    assert "new" not in str(error)
+
+
+def test_who_passes_over_other_polities_asks_only_its_own() -> None:
+    network, record = meeting()
+    it = conductor(network)
+    it.passes_over_others = True
+    order = Order(Purpose.QUERY, ROLE, "n1", _claims.id())
+    assert it.run(order, record, local=None, timeout_s=TIMEOUT_S).verdict is Verdict.ANSWER
+    assert it.list_roles(record, timeout_s=TIMEOUT_S) == ()
+    assert {node for node, polity in it.polities.items() if polity == b"polity-2"} == {"m1", "m2", "m3"}
+
+
 def test_two_polities_that_meet_in_the_middle_of_an_election_say_that_it_may_take_effect() -> None:
-    network, record = two_polities()
+    network, record = meeting()
     strangers = {"m1", "m2", "m3"}
     network.down.update(strangers)
 
