@@ -149,13 +149,16 @@ class _Service:
                         should_stop=self._stop_asked.is_set,
                     ) as session,
                 ):
-                    tend(
-                        session,
-                        self._settings.upkeep,
-                        state_dir=self._settings.state_dir,
-                        wait=self._stop_asked.wait,
-                        log=_say,
-                    )
+                    try:
+                        tend(
+                            session,
+                            self._settings.upkeep,
+                            state_dir=self._settings.state_dir,
+                            wait=self._stop_asked.wait,
+                            log=_say,
+                        )
+                    finally:
+                        session.remember_later()()
                 failures = 0
             except NotFounded:
                 continue

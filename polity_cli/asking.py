@@ -14,14 +14,16 @@ from polity_cli.core import messages as m
 from polity_cli.core.ballot import ID_BYTES, MAX_JUMP
 from polity_cli.core.electorate import Electorate
 from polity_cli.core.record import Record
+from polity_cli.core.witness import Witness
 from polity_cli.edges import wire
 from polity_cli.errors import BadInput, NoQuorum, TwoPolities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from polity_cli.core.candidacy import Draws
+    from polity_cli.core.witness import Source
     from polity_cli.edges.network import Heard, Network
 
     Watch = Callable[["Sent | Got | Waiting"], None]
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 # How often a wait looks whether the caller wants to stop.
 _STOP_CHECK_S = 0.2
 _ASK_AGAIN_S = 0.45
+# How long others may answer, once it is clear that nothing comes of it, so that they can be named.
+_NAMING_S = 0.3
 
 
 class Sent(Record):
@@ -40,12 +44,13 @@ class Sent(Record):
 
 
 class Got(Record):
-    """A reply came; `counts` is False if it is a stranger's or of another attempt."""
+    """A reply came; `counts` is False if it is a stranger's, of another attempt, or of a voter set back."""
 
     node: str
     reply: m.Reply
     counts: bool
     after_s: float
+    set_back: bool = False
 
 
 class Waiting(Record):
@@ -56,6 +61,22 @@ class Waiting(Record):
     need: int
     nodes: tuple[str, ...]
     after_s: float
+
+
+def two_polities(mine: bytes, found: Mapping[str, bytes], warning: str = "") -> TwoPolities:
+    """The error that tells who is in which polity, as far as nodes were `found`; `mine` is asked in."""
+
+    def of(polity: bytes) -> str:
+        nodes = sorted(node for node, belongs in found.items() if belongs == polity)
+        return f"{', '.join(nodes) or 'nobody that answered'} in {polity.hex()}"
+
+    others = sorted(set(found.values()) - {mine, m.NO_POLITY})
+    return TwoPolities(
+        f"{'two' if len(others) == 1 else len(others) + 1} polities meet in this cluster: "
+        f"{of(mine)}, where this was asked; {'; '.join(map(of, others))}",
+        hint=f"{warning}part the clusters again, or give one polity another --namespace; or end one of them: "
+        "`polity dissolve` on each of its nodes, then `polity voters sync` on a node of the other",
+    )
 
 
 class SystemDraws:
@@ -77,8 +98,12 @@ class Asker:
 
     `watch` is called with what happens; `should_stop` is asked about five times a second; an operation that
     is stopped ends as one that is out of time. Any method may raise SerfError. `electorate` is the newest
-    record met so far.
+    record met so far; `witness` knows of serials, beginning with those `remembered` from before.
+    `polities` are the nodes that answered, with the polity of each; while `passes_over_others` is true, those
+    of another polity are only silent.
     """
+
+    passes_over_others = False
 
     def __init__(
         self,
@@ -88,8 +113,11 @@ class Asker:
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = monotonic,
         draws: Draws | None = None,
+        remembered: Mapping[Source, int] | None = None,
     ) -> None:
         self.network = network
+        self.witness = Witness(remembered or {})
+        self.polities: dict[str, bytes] = {}
         self.draws: Draws = draws or SystemDraws()
         self._watch = watch
         self._should_stop = should_stop
@@ -159,7 +187,7 @@ class Asker:
         for node, reply in self._answers(m.Fetch(self.draws.id(), b"", 0), deadline, lambda asks: asks >= 2):
             if isinstance(reply, m.Page):
                 present[node] = reply
-            if enough(set(present)):
+            if enough({*present, *self.witness.set_back}):
                 break
         return present
 
@@ -194,26 +222,41 @@ class Asker:
         return self._clock() - self._started
 
     def _ask(self, message: m.Query, *, again: bool) -> None:
+        self.witness.asked(message.attempt)
         self.network.ask(message, again=again)
         self._watch(Sent(message, again, self._after()))
 
     def _listen(self, until_s: float) -> Heard | None:
-        return self.network.listen(max(0.0, min(until_s - self._clock(), _STOP_CHECK_S)))
+        """The next answer; one whose ledger was set back is none to anybody."""
+        heard = self.network.listen(max(0.0, min(until_s - self._clock(), _STOP_CHECK_S)))
+        if heard is not None:
+            self.polities[heard.node] = heard.reply.polity
+        if heard is None or self.witness.hear(heard.node, heard.reply):
+            return heard
+        self._watch(Got(heard.node, heard.reply, False, self._after(), set_back=True))
+        return None
 
     def _alive(self, electorate: Electorate) -> frozenset[bytes]:
-        """The voters whose nodes the failure detector believes alive: a hint, never a verdict."""
+        """The voters whose nodes the failure detector believes alive: a hint, never a verdict.
+
+        Those whose answers will not count are as good as dead: nobody shall wait for them.
+        """
         names = {node.name for node in self.network.members() if node.status == "alive"}
-        return frozenset(e.voter for e in electorate.voters if e.node in names)
+        return frozenset(
+            e.voter
+            for e in electorate.voters
+            if e.node in names and not self.witness.refuses(e.node, e.voter)
+        )
 
     def _tell_other_polity(self, electorate: Electorate, heard: Heard, warning: str = "") -> None:
         """Raise what the operator must know of; other refusals are only silence."""
         refusal = heard.reply
-        if isinstance(refusal, m.Refusal) and refusal.reason == m.OTHER_POLITY:
-            raise TwoPolities(
-                f"two polities meet in this cluster: {heard.node} belongs to {refusal.polity.hex()}, "
-                f"this node asks in {electorate.polity.hex()}",
-                hint=f"{warning}give one of them another --namespace, or take its nodes out of this cluster",
-            )
+        if not isinstance(refusal, m.Refusal) or refusal.reason != m.OTHER_POLITY or self.passes_over_others:
+            return
+        until_s = self._clock() + _NAMING_S
+        while self._clock() < until_s and not self._should_stop():
+            self._listen(until_s)
+        raise two_polities(electorate.polity, self.polities, warning)
 
     def _answers(self, query: m.Query, deadline: float, is_over: Callable[[int], bool]) -> Iterator[Heard]:
         """Ask, ask again in silence, and give the answers, until the time is over.

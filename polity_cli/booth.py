@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 
 _ROLES_AT_ONCE = 64
-# All of a role list but its names: three ids, the epoch, and what msgpack puts around them.
-_ROLE_LIST_HEAD_BYTES = 50
+# All of a role list but its names: three ids, the epoch, the serial, and what msgpack puts around them.
+_ROLE_LIST_HEAD_BYTES = 59
 
 
 def answer(ledger: VoterLedger, data: bytes) -> bytes | None:
@@ -77,7 +77,8 @@ def handle(ledger: VoterLedger, message: m.Message) -> m.Reply | None:
             with ledger.transaction(message.role) as turn:
                 step = voter.receive(turn.me, turn.register, message, _acceptable(ledger, turn, message))
                 turn.save(step.register)
-            return step.reply
+            # What this came to in the ledger's count is known when it is over.
+            return None if step.reply is None else step.reply._replace(serial=turn.me.serial)
 
 
 def _acceptable(ledger: VoterLedger, turn: Turn, message: m.Message) -> frozenset[bytes]:
@@ -111,8 +112,8 @@ def _take_page(ledger: VoterLedger, offer: m.Offer) -> m.Reply | None:
                 turn.enter(
                     turn.me._replace(polity=electorate.polity, epoch=electorate.epoch, digest=offer.digest)
                 )
-        me = turn.me
-    return m.Holding(offer.attempt, me.voter, me.polity, me.epoch, me.digest, complete)
+    me = turn.me
+    return m.Holding(offer.attempt, me.voter, me.polity, me.epoch, me.digest, complete, me.serial)
 
 
 def _show_page(ledger: VoterLedger, fetch: m.Fetch) -> m.Reply:
@@ -120,9 +121,8 @@ def _show_page(ledger: VoterLedger, fetch: m.Fetch) -> m.Reply:
     digest = fetch.digest or me.digest
     pages = wire.pages(ledger.record(digest) or b"")
     data = pages[fetch.page] if fetch.page < len(pages) else b""
-    return m.Page(
-        fetch.attempt, me.voter, me.polity, me.epoch, digest, fetch.page, len(pages) if data else 0, data
-    )
+    count = len(pages) if data else 0
+    return m.Page(fetch.attempt, me.voter, me.polity, me.epoch, digest, fetch.page, count, data, me.serial)
 
 
 def _list_roles(ledger: VoterLedger, query: m.ListRoles) -> m.Reply:
@@ -140,4 +140,4 @@ def _list_roles(ledger: VoterLedger, query: m.ListRoles) -> m.Reply:
             break
         shown.append(role)
     more = len(shown) < len(found) or len(found) == _ROLES_AT_ONCE
-    return m.RoleList(query.attempt, me.voter, me.polity, me.epoch, tuple(shown), more)
+    return m.RoleList(query.attempt, me.voter, me.polity, me.epoch, tuple(shown), more, me.serial)

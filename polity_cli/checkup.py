@@ -7,12 +7,15 @@ whose ground is missing is left out, not guessed.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from time import monotonic
 
+from polity_cli.asking import two_polities
 from polity_cli.conduct import Conductor
 from polity_cli.core.ballot import ID_BYTES
 from polity_cli.core.messages import NO_POLITY, Fetch, Page
 from polity_cli.core.record import Record
+from polity_cli.core.witness import way_out
 from polity_cli.edges import wire
 from polity_cli.edges.ledger import Ledger, ledger_path
 from polity_cli.edges.network import VOTER_TAG, SerfNetwork
@@ -126,8 +129,17 @@ def _with_serf(settings: Settings, serf: SerfClient) -> Iterator[Finding]:
     yield from _ledger(settings, node, votes)
     if votes:
         yield from _voter(settings, serf, node)
-    with SerfNetwork(serf, settings.namespace) as network:
-        yield from _electorate(Conductor(network), node, votes)
+    ledger = _own_ledger(settings, node)
+    try:
+        with SerfNetwork(serf, settings.namespace) as network:
+            conductor = Conductor(network, remembered=None if ledger is None else _remembered(ledger))
+            yield from _electorate(conductor, node, votes)
+        if ledger is not None and (news := conductor.witness.news()):
+            with suppress(LedgerError):
+                ledger.remember(news)
+    finally:
+        if ledger is not None:
+            ledger.close()
 
 
 def _ledger(settings: Settings, node: str, votes: bool) -> Iterator[Finding]:
@@ -220,12 +232,24 @@ def _answer(settings: Settings, node: str, payload: bytes, took_ms: float) -> It
         )
 
 
-def _voter_id(settings: Settings, node: str) -> bytes | None:
-    """The id in this node's ledger as the settings find it; None if there is none to be read."""
+def _own_ledger(settings: Settings, node: str) -> Ledger | None:
+    """This node's ledger as the settings find it; None if there is none to be read."""
     try:
-        ledger = Ledger.open(ledger_path(settings.state_dir, settings.namespace, node), node, create=False)
+        return Ledger.open(ledger_path(settings.state_dir, settings.namespace, node), node, create=False)
     except LedgerError:
         return None
+
+
+def _remembered(ledger: Ledger) -> dict[tuple[str, bytes], int]:
+    try:
+        return ledger.witness()
+    except LedgerError:
+        return {}
+
+
+def _voter_id(settings: Settings, node: str) -> bytes | None:
+    """The id in this node's ledger; None if there is none to be read."""
+    ledger = _own_ledger(settings, node)
     if ledger is None:
         return None
     try:
@@ -264,13 +288,19 @@ def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: b
         yield Finding("quorum", WARN, f"{text}: none of them may fail", advice)
     else:
         yield Finding("quorum", OK, f"{text}: {spare} may still fail")
+    set_back = conductor.witness.set_back
+    if set_back:
+        what, _, advice = way_out(set_back).partition(". ")
+        yield Finding("set back", FAIL, what, advice)
+    yield from _copies(electorate, node, present)
     others = {n: p for n, p in present.items() if p.polity not in (NO_POLITY, electorate.polity)}
     if others:
-        text = f"{', '.join(sorted(others))} belong to another polity"
-        yield Finding("polities", FAIL, text, "give one of them another --namespace, or part the clusters")
+        error = two_polities(electorate.polity, {name: page.polity for name, page in present.items()})
+        yield Finding("polities", FAIL, str(error), error.hint)
     if node in present and not others:
         yield from _entered(electorate, node, present)
-    if votes and node in present and electorate.node_of(present[node].voter) != node:
+    elsewhere = electorate.node_of(present[node].voter) if node in present else None
+    if votes and node in present and elsewhere is None:
         known = node in {e.node for e in electorate.voters}
         yield Finding(
             "enrolment",
@@ -281,12 +311,36 @@ def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: b
             if known
             else f"`polity voters add {node}` enrols it; agents do so by themselves",
         )
-    elif votes and node in present:
+    elif votes and elsewhere == node:
         yield Finding("enrolment", OK, f"{node} is one of the {roll.n} voters")
-    silent = sorted(wanted - set(present))
+    silent = sorted(wanted - {*present, *set_back})
     if silent:
         text = f"{', '.join(silent)} carry the voters' tag and do not answer"
         yield Finding("silent voters", WARN, text, "run `polity doctor` there")
+
+
+def _copies(electorate: Electorate, node: str, present: dict[str, Page]) -> Iterator[Finding]:
+    """Voters whose id is another node's, or two nodes': one ledger was copied to the other node."""
+    homes: dict[bytes, set[str]] = {e.voter: {e.node} for e in electorate.voters}
+    for name, page in present.items():
+        homes.setdefault(page.voter, set()).add(name)
+    for voter, names in sorted(homes.items()):
+        home = electorate.node_of(voter)
+        copies = sorted(names - {home or ""})
+        if len(names) > 1:
+            # Nobody counts a copy; to the node that has it, it is a vote less.
+            level = FAIL if node in copies else WARN
+            text = f"{', '.join(copies)} answers with the voter id of {home}: its ledger is a copy"
+            if home is None:
+                text = f"{', '.join(copies)} answer with one voter id, {voter.hex()}: their ledger was copied"
+            yield Finding(
+                "copies",
+                level,
+                text,
+                "its votes do not count. Stop the voter there, move its ledger away and start it again: it "
+                "comes back as a voter of its own, which `polity voters add NODE` enrols; agents do so by "
+                "themselves",
+            )
 
 
 def _entered(electorate: Electorate, node: str, present: dict[str, Page]) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from polity_cli import settings as settings_room
 from polity_cli.agent import Voter
 from polity_cli.core.candidacy import Purpose
+from polity_cli.core.witness import way_out
 from polity_cli.edges.ledger import Ledger, ledger_path
 from polity_cli.edges.serf_follow import Change, follow
 from polity_cli.edges.serf_parting import PATIENCE_S, Parting, prepare
@@ -208,6 +209,8 @@ class Polity:
             if error is not None:
                 raise error
             assert outcome.tenure is not None
+            later = self._later(session)
+            threading.Thread(target=later, name="polity witness", daemon=True).start()
             return outcome.tenure
 
     def _session(self, should_stop: Callable[[], bool] = lambda: False) -> Session:
@@ -222,9 +225,13 @@ class Polity:
         self._running.add(election)
 
         def run() -> None:
+            later = None
             try:
                 with self._session(lambda: election.aborted) as session:
-                    outcome = work(session)
+                    try:
+                        outcome = work(session)
+                    finally:
+                        later = self._later(session)
                     error = error_of((purpose, role), outcome, session.electorate())
                 if error is not None:
                     raise error
@@ -234,9 +241,17 @@ class Polity:
                 election.set_exception(_as_aborted(problem) if election.aborted else problem)
             finally:
                 self._running.discard(election)
+                if later is not None:
+                    later()
 
         threading.Thread(target=run, name=f"polity {purpose.value} {role}", daemon=True).start()
         return election
+
+    def _later(self, session: Session) -> Callable[[], None]:
+        """Say what is amiss with voters; returns what to do once the outcome is told."""
+        if session.set_back:
+            self.log.warning("%s", way_out(session.set_back))
+        return session.remember_later()
 
     def _pairs(
         self, serf: SerfClient, events: Iterable[Event]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from time import monotonic
 
+from polity_cli.asking import two_polities
 from polity_cli.core.change import Verdict
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.enrolment import Wish, wish_of
 from polity_cli.core.messages import NO_POLITY
 from polity_cli.core.record import Record
-from polity_cli.errors import BadInput, NoQuorum, OutcomeUnknown, TwoPolities, Unfit
+from polity_cli.core.witness import way_out
+from polity_cli.errors import BadInput, NoQuorum, OutcomeUnknown, Unfit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ class Enrolment(Record):
     """A node that is enrolled, or that answers as a voter without being so; ids in hex.
 
     `status` is Serf's word for the node, or "unknown"; `answers` says if its voter answered just now. While
-    the electorate changes, `joins` and `leaves` tell the new voters and those that will be none.
+    the electorate changes, `joins` and `leaves` tell the new voters and those that will be none. The answer
+    of a voter whose ledger was `set_back` is none.
     """
 
     node: str
@@ -39,6 +42,7 @@ class Enrolment(Record):
     answers: bool
     joins: bool = False
     leaves: bool = False
+    set_back: bool = False
 
 
 class Assembly(Record):
@@ -83,6 +87,7 @@ def assembly(session: Session, *, timeout_s: float) -> Assembly:
     """The newest electorate, what Serf says of each voter's node, and who answers as a voter at present."""
     deadline = monotonic() + timeout_s
     electorate, pages = _newest(session, deadline)
+    set_back = session.conductor.witness.set_back
     status = {node.name: node.status for node in session.members()}
     old, new = electorate.current, electorate.goal
     voters = [
@@ -94,6 +99,7 @@ def assembly(session: Session, *, timeout_s: float) -> Assembly:
             e.node in pages and pages[e.node].voter == e.voter,
             old.node_of(e.voter) is None,
             new.node_of(e.voter) is None,
+            set_back.get(e.node) == e.voter,
         )
         for e in electorate.voters
     ]
@@ -101,6 +107,11 @@ def assembly(session: Session, *, timeout_s: float) -> Assembly:
         Enrolment(node, page.voter.hex(), status.get(node, "unknown"), False, True)
         for node, page in sorted(pages.items())
         if electorate.node_of(page.voter) != node
+    ]
+    voters += [
+        Enrolment(node, voter.hex(), status.get(node, "unknown"), False, False, set_back=True)
+        for node, voter in sorted(set_back.items())
+        if electorate.node_of(voter) != node
     ]
     present = tuple(sorted((node, page.voter) for node, page in pages.items()))
     may_fail = min(roll.n - roll.q for roll in electorate.rolls)
@@ -131,6 +142,8 @@ def wish_to_add(session: Session, nodes: Iterable[str], found: Assembly) -> Wish
     for name in nodes:
         if name not in members:
             raise BadInput(f"Serf knows no node called {name}", hint=f"it knows {', '.join(sorted(members))}")
+        if name not in present and any(row.set_back and row.node == name for row in found.voters):
+            raise Unfit(f"the ledger of {name} was set back", hint=way_out([name]))
         if name not in present:
             raise Unfit(
                 f"{name} ({members[name].status}) does not answer as a voter",
@@ -226,13 +239,8 @@ def _newest(session: Session, deadline: float) -> tuple[Electorate, dict[str, Pa
     wanted |= {node.name for node in members if node.votes and node.name in alive}
     pages = session.conductor.roll_call(timeout_s=_left(deadline), enough=wanted.issubset)
     mine = (NO_POLITY, electorate.polity)
-    others = [f"{n} belongs to {p.polity.hex()}" for n, p in sorted(pages.items()) if p.polity not in mine]
-    if others:
-        raise TwoPolities(
-            f"two polities meet in this cluster: this node belongs to {electorate.polity.hex()}, "
-            f"{', '.join(others)}",
-            hint="give one of them another --namespace, or take its nodes out of this cluster",
-        )
+    if any(page.polity not in mine for page in pages.values()):
+        raise two_polities(electorate.polity, {node: page.polity for node, page in pages.items()})
     ahead = max(pages.values(), key=lambda page: page.epoch, default=None)
     if ahead is not None and ahead.epoch > electorate.epoch:
         record = session.conductor.learn_record(ahead.digest, timeout_s=_left(deadline))

@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from time import monotonic
 
+from polity_cli.asking import two_polities
 from polity_cli.booth import handle
 from polity_cli.conduct import Conductor
 from polity_cli.core import founding
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from polity_cli.asking import Watch
     from polity_cli.core.electorate import Electorate
+    from polity_cli.core.messages import Register
     from polity_cli.core.quorum import QuorumRule
     from polity_cli.core.tenure import Tenure
     from polity_cli.edges.network import Node
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 15.0
 SMALLEST_UNASKED = 3
+_REMEMBER_PATIENCE_S = 0.5
+_LOOK_AROUND_S = 1.0
 
 
 class Session:
@@ -70,12 +74,17 @@ class Session:
         self.namespace = namespace
         self.node = node_name(serf)
         self._network = SerfNetwork(serf, namespace)
-        self.conductor = Conductor(self._network, watch=watch, should_stop=should_stop)
         self._electorate: Electorate | None = None
         path = ledger_path(state_dir, namespace, self.node)
         readable = os.access(path, os.R_OK | os.W_OK)
         # Somebody else's ledger is no obstacle: it only saves round trips here.
         self.ledger = Ledger.open(path, self.node, create=False) if readable else None
+        self.conductor = Conductor(
+            self._network,
+            watch=watch,
+            should_stop=should_stop,
+            remembered=None if self.ledger is None else self.ledger.witness(),
+        )
 
     def __enter__(self) -> Session:
         return self
@@ -92,6 +101,31 @@ class Session:
     def strange_answers(self) -> int:
         """Answers that could not be read so far: garbage, or of another version of polity."""
         return self._network.strange
+
+    @property
+    def set_back(self) -> tuple[str, ...]:
+        """Nodes whose voters answered from a ledger that was set back, so that nothing they said counted."""
+        return tuple(sorted(self.conductor.witness.set_back))
+
+    def remember_later(self) -> Callable[[], None]:
+        """What to do once the outcome is told: remember what serials were seen, in this node's ledger.
+
+        It may be called after the session was closed, and does nothing where there is nothing new.
+        """
+        news, ledger, node = self.conductor.witness.news(), self.ledger, self.node
+
+        def remember() -> None:
+            if ledger is None or not news:
+                return
+            with suppress(LedgerError):  # whoever knows less than it might only finds less
+                again = Ledger.open(ledger.path, node, create=False, busy_timeout_s=_REMEMBER_PATIENCE_S)
+                if again is not None:
+                    try:
+                        again.remember(news)
+                    finally:
+                        again.close()
+
+        return remember
 
     def elect(
         self,
@@ -227,8 +261,19 @@ class Session:
         if self._own_record() is None:
             learned = self.conductor.learn_electorate(timeout_s=timeout_s)
             if learned is not None:
+                self._make_sure_it_is_the_only_one(learned, timeout_s)
                 self.adopt(learned)
         return self._electorate
+
+    def _make_sure_it_is_the_only_one(self, learned: Electorate, timeout_s: float) -> None:
+        """Raise TwoPolities before a voter of no polity enters one of two because that answered first."""
+        if self.ledger is None or self.ledger.me().polity != NO_POLITY:
+            return
+        wanted = {node.name for node in self._network.members() if node.votes and node.status == "alive"}
+        pages = self.conductor.roll_call(timeout_s=min(timeout_s, _LOOK_AROUND_S), enough=wanted.issubset)
+        found = {name: page.polity for name, page in pages.items()}
+        if set(found.values()) - {NO_POLITY, learned.polity}:
+            raise two_polities(learned.polity, found)
 
     def adopt(self, electorate: Electorate) -> None:
         """Go on with a newer record, known to be chosen, and let this node's own voter know of it.
@@ -281,11 +326,23 @@ class Session:
             at_least=at_least,
             patient=patient,
         )
-        local = None if self.ledger is None else self.ledger.register(role)
+        local = self._hint(role, electorate)
         outcome = self.conductor.run(order, electorate, local=local, timeout_s=_left(deadline))
         if self.conductor.electorate not in (None, electorate):
             self.adopt(self.conductor.electorate)
         return outcome
+
+    def _hint(self, role: str, electorate: Electorate) -> Register | None:
+        """What this node's voter remembers of a role, if it is a voter and has entered this very record.
+
+        What it remembers from an older epoch would have the operation stand where everybody refuses, and end
+        as unknown.
+        """
+        if self.ledger is None:
+            return None
+        me, register = self.ledger.view(role)
+        is_current = (me.polity, me.epoch) == (electorate.polity, electorate.epoch)
+        return register if is_current and electorate.node_of(me.voter) == self.node else None
 
     def _after_founding(
         self, outcome: founding.Outcome, callees: dict[str, Node], deadline: float

@@ -69,6 +69,15 @@ def test_answers_that_made_no_sense_are_counted(
     assert told in capsys.readouterr().err
 
 
+def test_voters_that_were_set_back_are_named_with_the_way_out(
+    progress: Progress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress.end(0, ("n2", "n3"))
+    told = capsys.readouterr().err
+    assert "n2, n3: their ledgers were set back" in told
+    assert "`polity voters add n2 n3`" in told
+
+
 def test_without_verbose_only_what_is_amiss_is_said_where_no_terminal_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 
 import pytest
 
 from polity_cli import asking, booth
-from polity_cli.asking import Got, Sent, SystemDraws, Waiting
+from polity_cli.asking import Got, Sent, SystemDraws, Waiting, two_polities
 from polity_cli.conduct import Conductor
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import MAX_JUMP, Ballot
 from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
 from polity_cli.core.electorate import Electorate
+from polity_cli.core.quorum import QuorumRule
+from polity_cli.core.witness import SET_BACK, Witness
 from polity_cli.edges import wire
 from polity_cli.errors import (
     BadInput,
@@ -39,10 +42,16 @@ TIMEOUT_S = 15.0
 SLACK_S = 0.25
 
 Told = list[Sent | Got | Waiting]
+Remembered = dict[tuple[str, bytes], int]
 
 
 def conductor(
-    network: FakeNetwork, *, told: Told | None = None, seed: int = 1, stop_at_s: float | None = None
+    network: FakeNetwork,
+    *,
+    told: Told | None = None,
+    seed: int = 1,
+    stop_at_s: float | None = None,
+    remembered: Remembered | None = None,
 ) -> Conductor:
     return Conductor(
         network,
@@ -50,6 +59,7 @@ def conductor(
         should_stop=lambda: stop_at_s is not None and network.clock() >= stop_at_s,
         clock=network.clock,
         draws=SeededDraws(seed),
+        remembered=remembered,
     )
 
 
@@ -273,7 +283,7 @@ def test_a_stranger_that_knows_of_no_polity_is_not_let_in() -> None:
 # What an operator must hear of.
 
 
-def two_polities() -> tuple[FakeNetwork, Electorate]:
+def meeting() -> tuple[FakeNetwork, Electorate]:
     network = FakeNetwork([*node_names(3), "m1", "m2", "m3"])
     mine = record_of(network, node_names(3))
     network.enter(mine, *node_names(3))
@@ -282,18 +292,37 @@ def two_polities() -> tuple[FakeNetwork, Electorate]:
 
 
 def test_two_polities_in_one_cluster_are_both_named() -> None:
-    network, record = two_polities()
+    network, record = meeting()
     network.down.add("n1")
     with pytest.raises(TwoPolities) as caught:
         who(network, record)
-    for name in (POLITY.hex(), b"polity-2".hex(), "m1"):
-        assert name in str(caught.value)
+    assert f"n2, n3 in {POLITY.hex()}, where this was asked" in str(caught.value)
+    assert f"m1, m2, m3 in {b'polity-2'.hex()}" in str(caught.value)
     assert "--namespace" in caught.value.hint
+    assert "`polity dissolve`" in caught.value.hint
     assert "may still take effect" not in caught.value.hint
 
 
+def test_three_polities_are_named_each_with_its_nodes() -> None:
+    error = two_polities(b"polity-1", {"n1": b"polity-1", "m1": b"polity-2", "k1": b"polity-3", "new": b""})
+    told = [f"{node} in {polity.hex()}" for node, polity in (("n1", b"polity-1"), ("m1", b"polity-2"))]
+    assert str(error).startswith("3 polities meet")
+    assert all(words in str(error) for words in (*told, f"k1 in {b'polity-3'.hex()}"))
+    assert "new" not in str(error)
+
+
+def test_who_passes_over_other_polities_asks_only_its_own() -> None:
+    network, record = meeting()
+    it = conductor(network)
+    it.passes_over_others = True
+    order = Order(Purpose.QUERY, ROLE, "n1", _claims.id())
+    assert it.run(order, record, local=None, timeout_s=TIMEOUT_S).verdict is Verdict.ANSWER
+    assert it.list_roles(record, timeout_s=TIMEOUT_S) == ()
+    assert {node for node, polity in it.polities.items() if polity == b"polity-2"} == {"m1", "m2", "m3"}
+
+
 def test_two_polities_that_meet_in_the_middle_of_an_election_say_that_it_may_take_effect() -> None:
-    network, record = two_polities()
+    network, record = meeting()
     strangers = {"m1", "m2", "m3"}
     network.down.update(strangers)
 
@@ -382,6 +411,98 @@ def test_a_copy_of_a_disk_that_answers_from_another_node_is_not_counted() -> Non
     assert elect(network, record, told=told).verdict is Verdict.NO_QUORUM
     got = {(event.node, event.counts) for event in told if isinstance(event, Got)}
     assert got == {("n1", True), ("n2", True), ("copy-1", False), ("copy-2", False)}
+
+
+def remembered_by(conducted: Conductor, before: Remembered | None = None) -> Remembered:
+    return {**(before or {}), **conducted.witness.news()}
+
+
+@pytest.mark.parametrize("planted", [False, True], ids=["as shipped", "without the comparison"])
+def test_a_ledger_that_was_set_back_cannot_help_to_elect_a_second_holder(
+    monkeypatch: pytest.MonkeyPatch, planted: bool
+) -> None:
+    """n1 and n2 elect n1. Then n2 forgets that, and n3, whose voter never heard of it, stands."""
+    network = FakeNetwork(node_names(3))
+    record = record_of(network, rule=QuorumRule(500_000, 2))
+    network.enter(record)
+    network.kill("n3")
+    snapshot = deepcopy(network.voters["n2"])
+    assert holds(elect(network, record)) == ("n1", 1)
+    first = conductor(network)
+    question = Order(Purpose.QUERY, ROLE, "n3", _claims.id())
+    assert holds(first.run(question, record, local=None, timeout_s=TIMEOUT_S)) == ("n1", 1)
+
+    network.voters["n2"] = snapshot
+    network.down, network.status = {"n1"}, {"n1": "failed"}
+    if planted:
+        monkeypatch.setattr(Witness, "hear", lambda *_: True)
+        monkeypatch.setattr(Witness, "refuses", lambda *_: False)
+    told: Told = []
+    second = conductor(network, told=told, seed=2, remembered=remembered_by(first))
+    order = Order(Purpose.ELECT, ROLE, "n3", _claims.id())
+    outcome = second.run(order, record, local=None, timeout_s=TIMEOUT_S)
+    if planted:
+        assert holds(outcome) == ("n3", 1), "two holders of one term"
+        return
+    assert outcome.verdict in (Verdict.NO_QUORUM, Verdict.UNKNOWN)
+    assert second.witness.set_back == {"n2": snapshot.me().voter}
+    assert ("n2", False, True) in {(e.node, e.counts, e.set_back) for e in told if isinstance(e, Got)}
+    assert outcome.silent == ("n1", "n2")
+
+
+def test_a_set_back_in_the_middle_of_an_operation_is_noticed_with_the_next_question() -> None:
+    network, record = founded(3)
+    snapshot = deepcopy(network.voters["n2"])
+    conducted = conductor(network)
+    order = Order(Purpose.ELECT, ROLE, "n1", _claims.id())
+    conducted.run(order, record, local=None, timeout_s=TIMEOUT_S)
+    assert not conducted.witness.set_back
+    network.voters["n2"] = snapshot
+    conducted.run(order._replace(claim=_claims.id()), record, local=None, timeout_s=TIMEOUT_S)
+    assert set(conducted.witness.set_back) == {"n2"}
+
+
+def test_nobody_waits_for_a_voter_known_to_be_set_back() -> None:
+    network, record = founded(3)
+    network.kill("n3")
+    voter = network.voters["n2"].me().voter
+    conducted = conductor(network, remembered={("n2", voter): SET_BACK})
+    outcome = conducted.run(
+        Order(Purpose.QUERY, ROLE, "n1", _claims.id()), record, local=None, timeout_s=TIMEOUT_S
+    )
+    assert outcome.verdict is Verdict.NO_QUORUM
+    assert network.clock() < TIMEOUT_S / 2
+
+
+def test_a_set_back_voter_neither_lists_roles_nor_answers_a_roll_call() -> None:
+    network, record = founded(3)
+    voter = network.voters["n3"].me().voter
+    remembered = {("n3", voter): 1_000}
+    assert set(conductor(network, remembered=remembered).roll_call(timeout_s=1, enough=lambda _: False)) == {
+        "n1",
+        "n2",
+    }
+    network.kill("n2")
+    with pytest.raises(NoQuorum, match="n3"):
+        conductor(network, remembered=remembered).list_roles(record, timeout_s=TIMEOUT_S)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_healthy_voter_is_refused_on_a_network_that_does_everything(seed: int) -> None:
+    network, record = founded(3, seed=seed)
+    network.loss, network.doubling, network.lateness = 0.1, 0.4, 0.5
+    remembered: Remembered = {}
+    for number in range(8):
+        node = f"n{number % 3 + 1}"
+        conducted = conductor(network, seed=seed * 100 + number, remembered=remembered)
+        purpose = (Purpose.ELECT, Purpose.RECALL, Purpose.QUERY)[number % 3]
+        order = Order(purpose, ROLE, node, _claims.id())
+        conducted.run(order, record, local=network.voters[node].register(ROLE), timeout_s=5)
+        assert not conducted.witness.set_back
+        remembered = remembered_by(conducted, remembered)
+    for node, ledger in network.voters.items():
+        assert remembered.get((node, ledger.me().voter), 0) <= ledger.me().serial
+    assert len(remembered) == 3
 
 
 def test_the_state_of_a_stranger_is_not_counted() -> None:

@@ -81,7 +81,7 @@ def test_where_everybody_answers_the_polity_is_founded_and_everybody_enters_it(s
     assert (outcome.verdict, outcome.polity) == (Verdict.FOUNDED, MINE)
     assert outcome.record == record_of(network)
     digest = wire.digest(wire.encode_record(outcome.record))
-    assert {ledger.me()[1:] for ledger in network.voters.values()} == {(MINE, 1, digest)}
+    assert {ledger.me()[1:4] for ledger in network.voters.values()} == {(MINE, 1, digest)}
     offers = {message.page for message in network.sent if isinstance(message, m.Offer)}
     assert (len(offers) > 1) == (size == 100), "a large record goes out in pages"
 

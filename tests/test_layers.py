@@ -28,7 +28,7 @@ FLOORS = (
     ("booth", "conduct", "rescue"),
     ("session",),
     ("registrar",),
-    ("upkeep",),
+    ("upkeep", "dissolution"),
     ("agent", "hook", "checkup"),
     ("polity", "devcluster"),
     ("demo",),

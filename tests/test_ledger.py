@@ -29,6 +29,7 @@ from polity_cli.core.messages import NO_POLITY, Register
 from polity_cli.core.quorum import SimpleMajority
 from polity_cli.core.tenure import ELECTORATE, VACANT, Tenure
 from polity_cli.core.voter import Self
+from polity_cli.core.witness import SET_BACK
 from polity_cli.edges import ledger as ledger_room
 from polity_cli.edges import wire
 from polity_cli.edges.ledger import Ledger, Transaction
@@ -216,7 +217,7 @@ def test_what_was_entered_is_kept(ledger: AnyLedger) -> None:
     with ledger.transaction(ELECTORATE) as turn:
         turn.enter(turn.me._replace(polity=POLITY, epoch=7, digest=DIGEST))
         assert turn.me.epoch == 7
-    assert ledger.me() == Self(voter, POLITY, 7, DIGEST)
+    assert ledger.me() == Self(voter, POLITY, 7, DIGEST, serial=1)
     assert type(ledger.me()) is Self
 
 
@@ -561,6 +562,41 @@ def test_a_reader_in_the_way_of_a_long_log_stops_nobody(path: str, monkeypatch: 
     assert log_size(path) == 0
     assert ledger.register("leader").promised == ballot(150)
     ledger.close()
+
+
+# Changes counted
+
+
+def test_each_turn_that_changes_something_counts_one_and_no_other_does(ledger: AnyLedger) -> None:
+    assert ledger.me().serial == 0
+    promise(ledger, "leader", 3)
+    assert ledger.me().serial == 1
+    promise(ledger, "leader", 3)
+    assert ledger.me().serial == 1, "the same again is no change"
+    with ledger.transaction(ELECTORATE) as turn:
+        for page, data in enumerate(PAGES):
+            turn.save_page(DIGEST, page, len(PAGES), data)
+        turn.enter(turn.me._replace(polity=POLITY, epoch=1, digest=DIGEST))
+        turn.save(Register(ballot(1)))
+    assert (turn.me.serial, ledger.me().serial) == (2, 2), "many changes, one turn"
+    with ledger.transaction(ELECTORATE) as turn:
+        turn.save_page(DIGEST, 0, len(PAGES), PAGES[0])
+    assert ledger.me().serial == 2
+    with contextlib.suppress(ZeroDivisionError), ledger.transaction("leader") as turn:
+        turn.save(Register(ballot(9)))
+        raise ZeroDivisionError
+    assert ledger.me().serial == 2, "what was taken back never was"
+
+
+def test_what_was_seen_of_others_is_kept_where_it_is_higher_and_is_no_change(ledger: AnyLedger) -> None:
+    assert ledger.witness() == {}
+    ledger.remember({("n1", b"voter--1"): 5, ("n2", b"voter--2"): SET_BACK})
+    ledger.remember({("n1", b"voter--1"): 4, ("n2", b"voter--2"): 9, ("n3", b"voter--1"): 1})
+    kept = {("n1", b"voter--1"): 5, ("n2", b"voter--2"): SET_BACK, ("n3", b"voter--1"): 1}
+    assert ledger.witness() == kept
+    assert ledger.me().serial == 0
+    promise(ledger, "leader", 3)
+    assert ledger.witness() == kept
 
 
 # Nothing changed, nothing written

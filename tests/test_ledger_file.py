@@ -23,6 +23,7 @@ from polity_cli.core.ballot import FAST, Ballot
 from polity_cli.core.messages import Register
 from polity_cli.core.tenure import ELECTORATE, Tenure
 from polity_cli.core.voter import Self
+from polity_cli.core.witness import SET_BACK
 from polity_cli.edges import ledger_file, wire
 from polity_cli.edges.ledger import SCHEMA_VERSION, Ledger, ledger_path
 from polity_cli.errors import LedgerError
@@ -45,6 +46,7 @@ def full_path(path: str) -> str:
     for number in range(1, 121):
         with ledger.transaction(f"role-{number:03d}") as turn:
             turn.save(Register(ballot(number), ballot(number), Tenure(1, "n" * 100, b"claim--1")))
+    ledger.remember({("node-2", b"voter--2"): 7})
     ledger.close()
     return path
 
@@ -53,7 +55,10 @@ def everything(path: str) -> list[object]:
     """All that a ledger says about itself and its roles."""
     ledger = open_ledger(path)
     try:
-        return [ledger.me(), *((role, ledger.register(role)) for role in ledger.roles())]
+        return [
+            (ledger.me(), ledger.witness()),
+            *((role, ledger.register(role)) for role in ledger.roles()),
+        ]
     finally:
         ledger.close()
 
@@ -234,7 +239,7 @@ def test_a_ledger_of_schema_1_is_read_as_it_was_written(path: str) -> None:
 
 def test_the_schema_is_that_of_the_dump_of_its_version(path: str, tmp_path: Path) -> None:
     """A changed schema needs another version, a migration, and a dump of its own."""
-    assert SCHEMA_VERSION == 1
+    assert SCHEMA_VERSION == 2
     old = str(tmp_path / "old.ledger")
     build(old, (DATA / f"ledger-schema-{SCHEMA_VERSION}.sql").read_text(encoding="utf-8"))
     open_ledger(path).close()
@@ -244,6 +249,40 @@ def test_the_schema_is_that_of_the_dump_of_its_version(path: str, tmp_path: Path
             rows = db.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
             schemas.append((rows, db.execute("PRAGMA user_version").fetchone()))
     assert schemas[0] == schemas[1]
+
+
+def test_a_ledger_of_schema_2_is_read_as_it_was_written(path: str) -> None:
+    """The dump was taken when schema 2 was new. Never change it: such ledgers are out there."""
+    build(path, (DATA / "ledger-schema-2.sql").read_text(encoding="utf-8"))
+    ledger = open_ledger(path)
+    digest = bytes.fromhex("ba471de4849e7482efc7d54a69cc0640")
+    assert ledger.me() == Self(bytes(range(1, 9)), b"polity-1", 1, digest, serial=7)
+    assert ledger.witness() == {("node-2", b"\2" * 8): 41, ("node-3", b"\3" * 8): SET_BACK}
+    assert ledger.roles() == ["leader"]
+    assert ledger.register("leader") == Register(
+        Ballot(9, b"attempt2"),
+        Ballot(7, b"attempt1", FAST),
+        Tenure(3, "node-2", b"claim--3", b"claim--2"),
+        Ballot(5, b"attempt0"),
+        Tenure(1, "node-3", b"claim--1"),
+    )
+    ledger.close()
+
+
+def test_every_older_schema_becomes_the_present_one(path: str, tmp_path: Path) -> None:
+    build(path, (DATA / "ledger-schema-1.sql").read_text(encoding="utf-8"))
+    open_ledger(path).close()
+    fresh = str(tmp_path / "fresh.ledger")
+    open_ledger(fresh).close()
+
+    def schema(name: str) -> list[tuple[object, ...]]:
+        with contextlib.closing(sqlite3.connect(name)) as db:
+            return [
+                *db.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name"),
+                *db.execute("PRAGMA user_version"),
+            ]
+
+    assert schema(path) == schema(fresh)
 
 
 def test_a_ledger_of_a_newer_schema_is_refused_and_left_alone(path: str) -> None:

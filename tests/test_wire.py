@@ -40,11 +40,11 @@ LARGEST: dict[type, m.Message | m.Reply] = {
     m.Offer: m.Offer(ID, DIGEST, 255, 255, b"\xff" * wire.PAGE_BYTES, True),
     m.Fetch: m.Fetch(ID, DIGEST, 255),
     m.ListRoles: m.ListRoles(ID, ID, EPOCH, ROLE),
-    m.State: m.State(ID, ID, ID, EPOCH, BALLOT, BALLOT, FILLED, BALLOT, FILLED),
-    m.Refusal: m.Refusal(ID, ID, ID, EPOCH, DIGEST, 255),
-    m.Page: m.Page(ID, ID, ID, EPOCH, DIGEST, 255, 255, b"\xff" * wire.PAGE_BYTES),
-    m.Holding: m.Holding(ID, ID, ID, EPOCH, DIGEST, True),
-    m.RoleList: m.RoleList(ID, ID, ID, EPOCH, (ROLE, ROLE, ROLE, ROLE), True),
+    m.State: m.State(ID, ID, ID, EPOCH, BALLOT, BALLOT, FILLED, BALLOT, FILLED, m.MAX_SERIAL),
+    m.Refusal: m.Refusal(ID, ID, ID, EPOCH, DIGEST, 255, m.MAX_SERIAL),
+    m.Page: m.Page(ID, ID, ID, EPOCH, DIGEST, 255, 255, b"\xff" * wire.PAGE_BYTES, m.MAX_SERIAL),
+    m.Holding: m.Holding(ID, ID, ID, EPOCH, DIGEST, True, m.MAX_SERIAL),
+    m.RoleList: m.RoleList(ID, ID, ID, EPOCH, (ROLE, ROLE, ROLE, ROLE), True, m.MAX_SERIAL),
 }
 QUERY_KINDS = get_args(m.Query)
 REPLY_KINDS = get_args(m.Reply)
@@ -262,7 +262,7 @@ def test_a_record_that_breaks_the_rules_is_neither_written_nor_read(record: Elec
         for roll in record.rolls
     ]
     with pytest.raises(wire.Garbled, match=why):
-        wire.decode_record(packed(wire.VERSION, record.polity, record.epoch, rolls))
+        wire.decode_record(packed(wire.RECORD_VERSION, record.polity, record.epoch, rolls))
     with pytest.raises(wire.Garbled, match=why):
         wire.encode_record(record)
 
@@ -450,12 +450,25 @@ def test_a_message_whose_last_byte_is_a_new_line_is_read_with_and_without_anothe
 
 
 def test_a_future_version_is_told_from_rubbish() -> None:
-    for fields in ((2, 1, ID), (255, "anything"), (2**63, {"a": 1}, None)):
+    for fields in ((wire.VERSION + 1, 1, ID), (255, "anything"), (2**63, {"a": 1}, None)):
         for decoder in (wire.decode_message, wire.decode_reply):
             with pytest.raises(wire.FutureVersion, match=f"version {fields[0]}"):
                 decoder(packed(*fields))
     with pytest.raises(wire.FutureVersion, match="record of version 2"):
         wire.decode_record(packed(2, "of another shape"))
+
+
+def test_a_message_of_the_version_before_is_named_and_not_understood() -> None:
+    with pytest.raises(wire.Garbled, match="a message of version 1; this program speaks version 2") as caught:
+        wire.decode_message(packed(1, 1, ID, ID, 1, "r"))
+    assert caught.type is wire.Garbled
+
+
+def test_the_bytes_of_a_record_are_those_of_the_first_version() -> None:
+    """Its digest is its name: in ledgers, in the register of the electorate, everywhere."""
+    record = Electorate(b"polity-1", 1, (Roll((Enrolled(b"voter--1", "n1"),), QuorumRule(500_000, 1)),))
+    known = "9401c408706f6c6974792d3101919391" + "92c408766f7465722d2d31a26e31ce0007a12001"
+    assert wire.encode_record(record).hex() == known
 
 
 @pytest.mark.parametrize("version", [0, -1, True, 1.0, "1", b"1", None, [1]])

@@ -26,6 +26,7 @@ COMMANDS = {
     "who": ("polity_cli.cli.who", "who"),
     "roles": ("polity_cli.cli.roles", "roles"),
     "voters": ("polity_cli.cli.voters", "voters"),
+    "dissolve": ("polity_cli.cli.dissolve", "dissolve"),
     "agent": ("polity_cli.cli.agent", "agent"),
     "serf-config": ("polity_cli.cli.serf_config", "serf_config"),
     "doctor": ("polity_cli.cli.doctor", "doctor"),

@@ -11,11 +11,12 @@ from polity_cli.asking import Got, Sent, Waiting
 from polity_cli.cli.running import plain, say
 from polity_cli.core.messages import Accept, Announce, Prepare, Read, Reply, Stand, State, describe
 from polity_cli.core.tally import vote_of
+from polity_cli.core.witness import way_out
 from polity_cli.errors import SerfError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from polity_cli.core.messages import Query
     from polity_cli.edges.network import Node
@@ -73,9 +74,11 @@ class Progress:
         elif self._is_late():
             self.draw(f"waiting: {text}")
 
-    def end(self, unreadable: int) -> None:
-        """The operation is over; `unreadable` answers made no sense."""
+    def end(self, unreadable: int, set_back: Sequence[str] = ()) -> None:
+        """The operation is over; `unreadable` answers made no sense, those of `set_back` did not count."""
         self.clear()
+        if set_back:
+            say(way_out(set_back))
         if unreadable:
             plural = "" if unreadable == 1 else "s"
             whose = "another version of polity, or another program's"
@@ -109,6 +112,8 @@ class Progress:
     def _ignored(self, got: Got) -> str:
         if got.reply.attempt not in self._asked:
             return " (ignored: answers nothing that was asked here)"
+        if got.set_back:
+            return f" (ignored: its ledger was set back, and is at its change {got.reply.serial} again)"
         if got.counts:
             return ""
         if got.reply.attempt != self._attempt:

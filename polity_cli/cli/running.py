@@ -18,7 +18,7 @@ from polity_cli.errors import FoundingRefused, NoQuorum, PolityError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import NoReturn, TypeVar
 
     from polity_cli.cli.common import Options
@@ -134,6 +134,7 @@ def in_session(command: str, options: Options, work: Callable[[Visit], Answer]) 
     started = monotonic()
     interruption = Interruption()
     progress = Progress(verbose=options.verbose, started=started)
+    later: list[Callable[[], None]] = []
 
     def run() -> Answer:
         settings = options.settings()
@@ -161,9 +162,18 @@ def in_session(command: str, options: Options, work: Callable[[Visit], Answer]) 
             try:
                 return work(Visit(session, options, progress, interruption, started, settings.upkeep))
             finally:
-                progress.end(session.strange_answers)
+                # Of all voters that were set back `polity voters` tells in its own way.
+                progress.end(session.strange_answers, () if command == "voters" else session.set_back)
+                later.append(session.remember_later())
 
-    finish(command, run, as_json=options.as_json, interruption=interruption, before_talking=progress.clear)
+    finish(
+        command,
+        run,
+        as_json=options.as_json,
+        interruption=interruption,
+        before_talking=progress.clear,
+        later=later,
+    )
 
 
 def finish(
@@ -173,8 +183,9 @@ def finish(
     as_json: bool,
     interruption: Interruption | None = None,
     before_talking: Callable[[], None] = lambda: None,
+    later: Iterable[Callable[[], None]] = (),
 ) -> NoReturn:
-    """Run a command's work and end the process with what came of it."""
+    """Run a command's work and end the process with what came of it; `later` is done once all is told."""
     code = 0
     try:
         answer = run()
@@ -200,7 +211,7 @@ def finish(
                 "exit_code": code,
             }
         )
-    end(answer, code, as_json=as_json)
+    end(answer, code, as_json=as_json, later=later)
 
 
 def failure(command: str | None, error: PolityError, code: int | None = None) -> Answer:
@@ -215,7 +226,7 @@ def failure(command: str | None, error: PolityError, code: int | None = None) ->
     return Answer(data, error=error)
 
 
-def end(answer: Answer, code: int, *, as_json: bool) -> NoReturn:
+def end(answer: Answer, code: int, *, as_json: bool, later: Iterable[Callable[[], None]] = ()) -> NoReturn:
     """Tell the answer and end the process."""
     written = True
     if as_json:
@@ -231,6 +242,8 @@ def end(answer: Answer, code: int, *, as_json: bool) -> NoReturn:
         say(answer.note)
     if answer.then is not None:
         answer.then()
+    for work in later:
+        work()
     leave(code if written else 1)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from polity_cli.cli.running import Answer, Visit
     from polity_cli.core.electorate import Electorate, Roll
     from polity_cli.core.enrolment import Wish
-    from polity_cli.registrar import Assembly, Plan
+    from polity_cli.registrar import Assembly, Enrolment, Plan
 
     F = TypeVar("F", bound=Callable[..., object])
 
@@ -353,7 +353,7 @@ def describe_assembly(assembly: Assembly) -> str:
         head += f"\nCHANGING to {_size(electorate.goal)}; until then both decide together"
     width = max(len(plain(row.node)) for row in assembly.voters)
     rows = [
-        f"  {plain(row.node):{width}}  {row.status:8}  {'answers' if row.answers else 'silent ':7}  "
+        f"  {plain(row.node):{width}}  {row.status:8}  {_word(row):8}  "
         f"{row.voter}{'' if row.enrolled else '  not enrolled: its votes do not count'}"
         f"{'  joins' if row.joins else ''}{'  leaves' if row.leaves else ''}"
         for row in assembly.voters
@@ -371,6 +371,12 @@ def describe_assembly(assembly: Assembly) -> str:
     return "\n".join([head, *rows, state])
 
 
+def _word(row: Enrolment) -> str:
+    if row.set_back:
+        return "SET BACK"
+    return "answers" if row.answers else "silent"
+
+
 def _spare(assembly: Assembly) -> int:
     """How many of those that answer are not needed; below 0, how many are missing."""
     present = {bytes.fromhex(row.voter) for row in assembly.voters if row.enrolled and row.answers}
@@ -380,9 +386,11 @@ def _spare(assembly: Assembly) -> int:
 def _advice(assembly: Assembly, spare: int) -> str:
     """What to do about what is not as it should be, if anything is not."""
     from polity_cli.cli.found import advice
+    from polity_cli.core.witness import way_out
 
     enrolled = {row.node: row for row in assembly.voters if row.enrolled}
-    others = [row for row in assembly.voters if not row.enrolled]
+    others = [row for row in assembly.voters if not row.enrolled and not row.set_back]
+    set_back = [row.node for row in assembly.voters if row.set_back]
     ids = {row.voter: row.node for row in assembly.voters if row.enrolled}
     copies = [row.node for row in others if row.voter in ids]
     changed = [row.node for row in others if row.node in enrolled and row.voter not in ids]
@@ -390,12 +398,14 @@ def _advice(assembly: Assembly, spare: int) -> str:
     silent = [
         node
         for node, row in enrolled.items()
-        if not row.answers and row.status == "alive" and node not in changed
+        if not row.answers and row.status == "alive" and node not in (*changed, *set_back)
     ]
     gone = [node for node, row in enrolled.items() if not row.answers and row.status != "alive"]
     said = []
     if assembly.electorate.is_joint:
         said.append("The electorate is changing: `polity voters sync` on any node finishes that.")
+    if set_back:
+        said.append(f"{way_out(set_back)}.")
     if copies:
         said.append(
             f"{', '.join(copies)}: a copy of another node's ledger. Stop that voter and move its ledger "
@@ -411,10 +421,10 @@ def _advice(assembly: Assembly, spare: int) -> str:
     if silent:
         said.append(f"{', '.join(silent)}: alive, but the voter is silent. Run `polity doctor` there.")
     if gone and spare <= 0:
-        way_out = "remove" if spare == 0 else "rescue --help"
+        word = "remove" if spare == 0 else "rescue --help"
         said.append(
             f"{', '.join(gone)}: bring back, with its ledger; its votes are safe there. "
-            f"{'One' if spare == 0 else 'A majority'} gone for good: `polity voters {way_out}`."
+            f"{'One' if spare == 0 else 'A majority'} gone for good: `polity voters {word}`."
         )
     if not said:
         return advice(assembly.electorate)

@@ -2,7 +2,8 @@
 
 Every query carries the id of the attempt it belongs to, which every reply repeats: a reply of another
 attempt is nobody's business. Queries about a role carry the polity id and the epoch they speak in. Each
-`State` is what the voter's ledger durably holds *after* the query was handled.
+`State` is what the voter's ledger durably holds *after* the query was handled. The `serial` of a reply counts
+the changes of the ledger behind it; see `witness.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from polity_cli.core.record import Record
 from polity_cli.core.tenure import VACANT, Tenure
 
 NO_POLITY = b""
+MAX_SERIAL = 2**63 - 2
 
 
 class Read(Record):
@@ -111,6 +113,7 @@ class State(Record):
     tenure: Tenure
     confirmed_ballot: Ballot
     confirmed: Tenure
+    serial: int = 0
 
 
 class Refusal(Record):
@@ -122,6 +125,7 @@ class Refusal(Record):
     epoch: int
     digest: bytes
     reason: int
+    serial: int = 0
 
 
 UNFOUNDED = 1
@@ -161,6 +165,7 @@ class Page(Record):
     page: int
     pages: int
     data: bytes
+    serial: int = 0
 
 
 class Holding(Record):
@@ -172,6 +177,7 @@ class Holding(Record):
     epoch: int
     digest: bytes
     complete: bool
+    serial: int = 0
 
 
 class RoleList(Record):
@@ -183,6 +189,7 @@ class RoleList(Record):
     epoch: int
     roles: tuple[str, ...]
     more: bool
+    serial: int = 0
 
 
 RoleQuery = Read | Prepare | Accept | Stand

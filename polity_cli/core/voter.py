@@ -54,16 +54,23 @@ if TYPE_CHECKING:
 
 
 class Self(Record):
-    """Who the voter is and which record it has entered; `polity` is empty before any founding."""
+    """Who the voter is and which record it has entered; `polity` is empty before any founding.
+
+    `serial` counts the changes of its ledger, of every kind.
+    """
 
     voter: bytes
     polity: bytes
     epoch: int
     digest: bytes
+    serial: int = 0
 
 
 class Step(Record):
-    """What to remember, and what to answer once it is remembered; an announcement has no answer."""
+    """What to remember, and what to answer once it is remembered; an announcement has no answer.
+
+    The answer has the serial from before: whoever remembers counts that as well.
+    """
 
     register: Register
     reply: State | Refusal | None
@@ -81,7 +88,7 @@ def receive(
     if isinstance(message, Announce):
         return Step(register if reason else _announce(register, message), None)
     if reason:
-        return Step(register, Refusal(message.attempt, me.voter, me.polity, me.epoch, me.digest, reason))
+        return Step(register, Refusal(message.attempt, *me[:4], reason, me.serial))
     match message:
         case Prepare(ballot=ballot):
             register = _promise(register, ballot)
@@ -91,7 +98,7 @@ def receive(
             register = _stand(register, message)
         case Read():
             pass
-    return Step(register, State(message.attempt, me.voter, me.polity, me.epoch, *register))
+    return Step(register, State(message.attempt, me.voter, me.polity, me.epoch, *register, me.serial))
 
 
 def is_no(reply: State | Register, base: Ballot, ballot: Ballot) -> bool:

@@ -14,6 +14,8 @@ power cut, and stay in order between several processes at once: hooks, an agent,
 - Short: the log is moved into the file by one process at a time, and under the write lock. SQLite's own
   automatic checkpoints do without that lock, and up to version 3.51.2 two of them and a writer can meet
   such that commits are lost (sqlite.org/wal.html, "The WAL-Reset Bug").
+- Counted: each transaction that changes anything adds one to the ledger's serial, which answers show. Whoever
+  asks remembers the serials of others, which is how a ledger that was set back is found (`core/witness.py`).
 
 A voter is known by a random id that is made with the file. A node that lost its file therefore comes back
 as somebody else, and nobody counts it in place of the voter it was. A file that belongs to another node
@@ -57,9 +59,14 @@ _LOG_BYTES = 64 * 4096
 _SHORTEN_PATIENCE_S = 0.1
 
 _VIEW = """
-SELECT voter, polity, epoch, digest, register.* FROM self LEFT JOIN register ON role = ?
+SELECT voter, polity, epoch, digest, serial, register.* FROM self LEFT JOIN register ON role = ?
 """
-_SELF_TYPES = (bytes, bytes, int, bytes)
+_REMEMBER = """
+INSERT INTO witness VALUES (?, ?, ?)
+ON CONFLICT (node, voter) DO UPDATE SET serial = max(serial, excluded.serial)
+"""
+_SELF_TYPES = (bytes, bytes, int, bytes, int)
+_WITNESS_TYPES = (str, bytes, int)
 _REGISTER_TYPES = (
     *(str, int, bytes, int, int, bytes, int),
     *(int, str, bytes, bytes),
@@ -130,6 +137,34 @@ class Ledger:
             return None
         return b"".join(data for _, data in rows)
 
+    def witness(self) -> dict[tuple[str, bytes], int]:
+        """The highest serials that voters were seen to show, by node and id; see `core/witness.py`."""
+        rows = self._ask("SELECT node, voter, serial FROM witness", ())
+        try:
+            for row in rows:
+                _check_types(row, _WITNESS_TYPES)
+        except Damaged as error:
+            raise readable(error, self.path) from error
+        return {(node, voter): serial for node, voter, serial in rows}
+
+    def remember(self, seen: Mapping[tuple[str, bytes], int]) -> None:
+        """Remember these serials where they are higher; on the disk when this returns.
+
+        That is no change of the voter's own memory, so its own serial stays.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(_REMEMBER, [(*source, serial) for source, serial in seen.items()])
+                self._db.execute("COMMIT")
+            except BaseException:
+                roll_back(self._db)
+                raise
+        except FAULTS as error:
+            raise readable(error, self.path) from error
+        self._is_synced = True
+        self._shorten_log()
+
     def check(self) -> list[str]:
         """What SQLite's own integrity check finds wrong; empty if nothing."""
         try:
@@ -150,11 +185,11 @@ class Ledger:
         row = self._db.execute(_VIEW, (role,)).fetchone()
         if row is None:
             raise Damaged("its first table is empty")
-        _check_types(row[:4], _SELF_TYPES)
-        me = Self(*row[:4])
-        if row[4] is None:
+        _check_types(row[:5], _SELF_TYPES)
+        me = Self(*row[:5])
+        if row[5] is None:
             return me, Register()
-        row = row[4:]
+        row = row[5:]
         _check_types(row, _REGISTER_TYPES)
         register = Register(
             Ballot(*row[1:4]), Ballot(*row[4:7]), Tenure(*row[7:11]), Ballot(*row[11:14]), Tenure(*row[14:18])
@@ -209,7 +244,10 @@ def _check_types(row: tuple[object, ...], types: tuple[type, ...]) -> None:
 
 
 class Transaction:
-    """One voter's turn: `me`, `register` and `held` as they are under the write lock; `save` what changes."""
+    """One voter's turn: `me`, `register` and `held` as they are under the write lock; `save` what changes.
+
+    A turn that changed anything is one more in the ledger's serial; `me` shows it once the turn is over.
+    """
 
     def __init__(self, ledger: Ledger, role: str) -> None:
         self._ledger = ledger
@@ -242,14 +280,18 @@ class Transaction:
         if kind is not None:
             roll_back(ledger._db)
             return
+        has_changed = ledger._db.total_changes != self._changes
         try:
+            if has_changed:
+                ledger._db.execute("UPDATE self SET serial = serial + 1")
             ledger._db.execute("COMMIT")
         except FAULTS as problem:
             roll_back(ledger._db)
             raise readable(problem, ledger.path) from problem
-        if ledger._db.total_changes == self._changes:
+        if not has_changed:
             ledger._sync()
         else:
+            self.me = self.me._replace(serial=self.me.serial + 1)
             ledger._is_synced = True
             ledger._shorten_log()
 
@@ -300,7 +342,9 @@ class Transaction:
         return True
 
     def enter(self, me: Self) -> None:
-        """Remember the record that `me` has entered."""
+        """Remember the record that `me` has entered; costs nothing where nothing changed."""
+        if me == self.me:
+            return
         self._execute("UPDATE self SET polity = ?, epoch = ?, digest = ?", (me.polity, me.epoch, me.digest))
         self.me = me
 

@@ -16,9 +16,11 @@ from polity_cli.core.messages import NO_POLITY
 from polity_cli.core.tenure import MAX_NODE_BYTES, check_name
 from polity_cli.errors import BadInput, LedgerError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-_SCHEMA = """
+# What brings an empty file to schema 1, and each schema to the next one.
+_STEPS = (
+    """
 CREATE TABLE self (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     voter BLOB NOT NULL, node TEXT NOT NULL,
@@ -37,7 +39,15 @@ CREATE TABLE page (
     digest BLOB NOT NULL, page INTEGER NOT NULL, pages INTEGER NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (digest, page)
 ) WITHOUT ROWID;
-"""
+""",
+    """
+ALTER TABLE self ADD COLUMN serial INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE witness (
+    node TEXT NOT NULL, voter BLOB NOT NULL, serial INTEGER NOT NULL,
+    PRIMARY KEY (node, voter)
+) WITHOUT ROWID;
+""",
+)
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 _MAX_FILE_NAME = 200
@@ -176,11 +186,12 @@ def _migrate(db: sqlite3.Connection, node: str) -> None:
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if tables:
                 raise Damaged("it has tables, but no schema version")
-            for statement in _SCHEMA.split(";"):
+        for step in _STEPS[version:]:
+            for statement in step.split(";"):
                 db.execute(statement)
-            db.execute(
-                "INSERT INTO self VALUES (1, ?, ?, ?, 0, ?)", (os.urandom(ID_BYTES), node, NO_POLITY, b"")
-            )
+        if version == 0:
+            me = (1, os.urandom(ID_BYTES), node, NO_POLITY, 0, b"", 0)
+            db.execute("INSERT INTO self VALUES (?, ?, ?, ?, ?, ?, ?)", me)
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         db.execute("COMMIT")
     except BaseException:

@@ -10,6 +10,7 @@ from polity_cli.errors import LedgerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 
@@ -21,6 +22,7 @@ class MemoryLedger:
         self._registers: dict[str, Register] = {}
         # Replaced as a whole, never changed in place: a transaction that fails puts the old one back.
         self._pages: dict[bytes, dict[int, tuple[int, bytes]]] = {}
+        self._witness: dict[tuple[str, bytes], int] = {}
         self._is_locked = False
 
     def close(self) -> None:
@@ -48,6 +50,13 @@ class MemoryLedger:
             return None
         return b"".join(kept[page][1] for page in sorted(kept))
 
+    def witness(self) -> dict[tuple[str, bytes], int]:
+        return dict(self._witness)
+
+    def remember(self, seen: Mapping[tuple[str, bytes], int]) -> None:
+        for source, serial in seen.items():
+            self._witness[source] = max(serial, self._witness.get(source, serial))
+
     def check(self) -> list[str]:
         return []
 
@@ -58,6 +67,7 @@ class MemoryTransaction:
     def __init__(self, ledger: MemoryLedger, role: str) -> None:
         self._ledger = ledger
         self._role = role
+        self._has_changed = False
         self.me = Self(b"", NO_POLITY, 0, b"")
         self.register = Register()
         self.held: frozenset[bytes] = frozenset()
@@ -81,17 +91,22 @@ class MemoryTransaction:
         if kind is not None:
             ledger._pages = self._pages
             return
-        ledger._me = self.me
         if self.register != ledger.register(self._role):
             ledger._registers[self._role] = self.register
+        if self._has_changed:
+            self.me = self.me._replace(serial=self.me.serial + 1)
+        ledger._me = self.me
 
     def save(self, register: Register) -> None:
+        self._has_changed |= register != self.register
         self.register = register
 
     def save_page(self, digest: bytes, page: int, pages: int, data: bytes) -> bool:
         kept = self._ledger._pages.get(digest, {})
-        kept = {at: held for at, held in kept.items() if held[0] == pages} | {page: (pages, data)}
-        self._ledger._pages = {**self._ledger._pages, digest: kept}
+        if kept.get(page) != (pages, data):
+            kept = {at: held for at, held in kept.items() if held[0] == pages} | {page: (pages, data)}
+            self._ledger._pages = {**self._ledger._pages, digest: kept}
+            self._has_changed = True
         record = self._ledger.record(digest)
         if record is None:
             return False
@@ -102,4 +117,5 @@ class MemoryTransaction:
         return True
 
     def enter(self, me: Self) -> None:
+        self._has_changed |= me != self.me
         self.me = me

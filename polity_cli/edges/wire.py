@@ -24,7 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VERSION = 1
+VERSION = 2
+RECORD_VERSION = 1
+"""Of its own: a record is named by the digest of its bytes, which must stay what they are."""
 QUERY_BYTES = 670
 RESPONSE_BYTES = 650
 EVENT_BYTES = 440
@@ -91,6 +93,10 @@ def _digest(value: object) -> bytes:
 
 def _epoch(value: object) -> int:
     return _whole(value, 2**32)
+
+
+def _serial(value: object) -> int:
+    return _whole(value, m.MAX_SERIAL)
 
 
 def _small(value: object) -> int:
@@ -171,11 +177,11 @@ _SHAPES: dict[int, tuple[type, tuple[Callable[[object], object], ...]]] = {
     6: (m.Offer, (_id, _digest, _small, _small, _page, _flag)),
     7: (m.Fetch, (_id, _digest, _small)),
     8: (m.ListRoles, (_id, _id_or_none, _epoch, _role)),
-    33: (m.State, (*_REPLY_HEAD, _ballot, _ballot, _tenure, _ballot, _tenure)),
-    34: (m.Refusal, (*_REPLY_HEAD, _digest, _small)),
-    35: (m.Page, (*_REPLY_HEAD, _digest, _small, _small, _page)),
-    36: (m.Holding, (*_REPLY_HEAD, _digest, _flag)),
-    37: (m.RoleList, (*_REPLY_HEAD, _roles, _flag)),
+    33: (m.State, (*_REPLY_HEAD, _ballot, _ballot, _tenure, _ballot, _tenure, _serial)),
+    34: (m.Refusal, (*_REPLY_HEAD, _digest, _small, _serial)),
+    35: (m.Page, (*_REPLY_HEAD, _digest, _small, _small, _page, _serial)),
+    36: (m.Holding, (*_REPLY_HEAD, _digest, _flag, _serial)),
+    37: (m.RoleList, (*_REPLY_HEAD, _roles, _flag, _serial)),
 }
 _KINDS = {shape: kind for kind, (shape, _) in _SHAPES.items()}
 _FIRST_REPLY = 33
@@ -213,7 +219,7 @@ def _decode(data: bytes) -> tuple[int, object]:
     if len(fields) < 2:
         raise Garbled("not a message of polity")
     version, kind, *values = fields
-    _check_version(version, "a message")
+    _check_version(version, VERSION, "a message")
     if type(kind) is not int or kind not in _SHAPES:
         raise Garbled("a message of a kind unknown here")
     shape, checks = _SHAPES[kind]
@@ -222,11 +228,13 @@ def _decode(data: bytes) -> tuple[int, object]:
     return kind, shape(*[check(value) for check, value in zip(checks, values, strict=True)])
 
 
-def _check_version(version: object, what: str) -> None:
-    if type(version) is not int or version < VERSION:
+def _check_version(version: object, spoken: int, what: str) -> None:
+    if type(version) is not int or version < 1:
         raise Garbled(f"not {what} of polity")
-    if version > VERSION:
-        raise FutureVersion(f"{what} of version {version}; this program speaks version {VERSION}")
+    if version < spoken:
+        raise Garbled(f"{what} of version {version}; this program speaks version {spoken}")
+    if version > spoken:
+        raise FutureVersion(f"{what} of version {version}; this program speaks version {spoken}")
 
 
 def _unpack(data: bytes, most: int = 2 * RESPONSE_BYTES) -> object:
@@ -265,14 +273,14 @@ def _pack_record(record: Electorate) -> bytes:
         [[[e.voter, e.node] for e in roll.voters], roll.rule.millionths, roll.rule.min_votes]
         for roll in record.rolls
     ]
-    data: bytes = msgpack.packb([VERSION, record.polity, record.epoch, rolls])
+    data: bytes = msgpack.packb([RECORD_VERSION, record.polity, record.epoch, rolls])
     return data
 
 
 def decode_record(data: bytes) -> Electorate:
     """The record in these bytes; raises Garbled, also for voters twice or out of order and unsafe rules."""
     fields = _array(_unpack(data, MAX_PAGES * PAGE_BYTES))
-    _check_version(fields[0] if fields else None, "an electorate's record")
+    _check_version(fields[0] if fields else None, RECORD_VERSION, "an electorate's record")
     _, polity, epoch, rolls = _array(fields, 4)
     record = Electorate(_id(polity), _epoch(epoch), tuple(_roll(roll) for roll in _array(rolls, 1, 2)))
     if not record.epoch or record.is_joint != is_joint_epoch(record.epoch):
