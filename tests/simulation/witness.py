@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from polity_cli.core import messages as m
 from polity_cli.core import tally
-from polity_cli.core.candidacy import Move, Outcome, Phase, Purpose
+from polity_cli.core.candidacy import Outcome, Phase, Purpose
 from polity_cli.core.electorate import Electorate
+from polity_cli.core.guided import Move
 from polity_cli.edges import wire
 from polity_cli.edges.simnet import Observer, SimNet
 from polity_cli.edges.simnet_faults import Caller, Parcel
@@ -92,12 +93,12 @@ class Witness(Observer):
         self.say(lambda: f"{op.name}: {order.node} wants to {_WANTS[order.purpose]}{guards}")
 
     def moved(self, op: SimOperation, move: Move) -> None:
-        before, c = op.state, move.candidacy
+        before, c = op.state, move.guided.candidacy
         if c.phase is Phase.YIELD and before.phase is not Phase.YIELD:
             self.say(lambda: f"{op.name}: yields")
-        if move.send is not None:
-            op.state = c  # its own name, for the transcript
-            self.say(lambda: f"{op.name}: {m.describe(move.send)}")  # type: ignore[arg-type]
+        for message in move.send:
+            op.guided = move.guided  # its own name, for the transcript
+            self.say(lambda: f"{op.name}: {m.describe(message)}")  # noqa: B023 - said at once
         outcome = c.outcome
         if outcome is None:
             return
