@@ -20,10 +20,11 @@ from tests.exploration.planted import CAUGHT, SAFE, explore_with_bug
 from tests.judging.operation import Violation
 from tests.simulation import edge_bugs
 from tests.simulation.bugs import BUGS
-from tests.simulation.chaos import Disks, schedule
+from tests.simulation.chaos import Disks
 from tests.simulation.disks import SqliteDisks
 from tests.simulation.planted import DIRECTED, ENOUGH, RANDOM
 from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.schedule import schedule
 from tests.simulation.script import Play
 from tests.simulation.shrink import shorten
 from tests.simulation.situations import SITUATIONS

@@ -132,12 +132,16 @@ class Witness(Observer):
     def _name(self, found: re.Match[str]) -> str:
         proposer = found[1]
         if proposer not in self._names:
-            op = next((op for op in self.ops if op.state.attempt.hex()[:6] == proposer), None)
-            if op is None:
+            name = self._whose(proposer)
+            if name is None:
                 return found[0]
-            known = sum(name.rstrip("bcdefgh") == op.name for name in self._names.values())
-            self._names[proposer] = op.name + " bcdefgh"[known % 8].strip()
+            known = sum(known.rstrip("bcdefgh") == name for known in self._names.values())
+            self._names[proposer] = name + " bcdefgh"[known % 8].strip()
         return f".{self._names[proposer]}"
+
+    def _whose(self, attempt: str) -> str | None:
+        """The name of the operation whose present attempt has an id that begins like this."""
+        return next((op.name for op in self.ops if op.state.attempt.hex()[:6] == attempt), None)
 
 
 _WANTS = {Purpose.ELECT: "be elected", Purpose.RECALL: "recall", Purpose.QUERY: "know"}
