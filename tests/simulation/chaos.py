@@ -224,12 +224,20 @@ class Storm:
                         raise Violation(f"L1: {purpose.value} is stuck, alone with a quorum: {outcome}")
                 number += 1
 
-    def _alone(self, number: int, purpose: Purpose, role: str, home: int, alive: list[int]) -> Outcome | None:
+    def _alone(
+        self,
+        number: int,
+        purpose: Purpose,
+        role: str,
+        home: int,
+        alive: list[int],
+        hint: int | None = None,
+    ) -> Outcome | None:
         """Let one operation have its way with these voters until it ends."""
         self.net.clear()
         self._set_out(
             Errand(
-                number, 0.0, purpose, role, home, None, None, None, tuple(alive), 0, Pace(), 1.0, CALM_S, None
+                number, 0.0, purpose, role, home, None, None, hint, tuple(alive), 0, Pace(), 1.0, CALM_S, None
             )
         )
         op = self.ops[-1]

@@ -127,16 +127,20 @@ class Upheaval(Storm):
         self.turns.append(number)
         if number not in calm.without:
             self._finish(calm.ranks[0] if calm.at_home else self.shape.n)
-        # The ledger of a node that does not vote any more gives the same outdated hint for ever.
+        # The ledger of a node that does not vote gives the same outdated hint for ever.
         voters = self.course[self.plan.goal].voters
         home = next(i for i in calm.ranks if i in voters) if calm.at_home else self.shape.n
+        newest = self.witness.records.newest.epoch
+        is_behind = calm.at_home and self.net.ledger(f"n{home}").me().epoch < newest
         for role in self.witness.roles() or [ROLE]:
             for turn, purpose in enumerate((Purpose.QUERY, Purpose.ELECT, Purpose.ELECT)):
                 number += 1
                 self.turns.append(number)
                 if number in calm.without:
                     continue
-                outcome = self._alone(number, purpose, role, home, list(calm.ranks))
+                hint = self.shape.n if is_behind else home
+                outcome = self._alone(number, purpose, role, home, list(calm.ranks), hint)
+                self.net.run(self.net.now_s + 1.0)  # for the news
                 may_fail = turn == 1  # an election on an outdated hint
                 if not may_fail and (
                     outcome is None or outcome.verdict in (Verdict.UNKNOWN, Verdict.NO_QUORUM)
