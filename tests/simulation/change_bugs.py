@@ -159,6 +159,33 @@ def the_old_voters_alone_are_a_joint_quorum(patch: Patch) -> None:
     _quorum_of(patch, lambda record: record.current)
 
 
+class _Open(Electorate):
+    """A joint record that nobody takes for one."""
+
+    is_joint = property(lambda self: False)
+
+
+@bug
+def nodes_stand_in_a_joint_epoch(patch: Patch) -> None:
+    """A fast round there, decided by the new roll's number of votes."""
+    patch.setattr(voter, "is_joint_epoch", lambda epoch: False)
+    patch.setattr(Electorate, "fast_quorum", property(lambda self: self.goal.f))
+    patch.setattr(
+        Electorate,
+        "is_fast_quorum",
+        lambda self, ids, at_least=0: self.goal.count(ids) >= max(self.goal.f, at_least),
+    )
+    begin, enter_epoch = candidacy.begin, candidacy.enter_epoch
+    patch.setattr(
+        candidacy, "begin", lambda order, electorate, **rest: begin(order, _Open(*electorate), **rest)
+    )
+    patch.setattr(
+        candidacy,
+        "enter_epoch",
+        lambda c, electorate, now_s, draws: enter_epoch(c, _Open(*electorate), now_s, draws),
+    )
+
+
 @bug
 def fast_votes_of_old_are_judged_by_the_new_roll(patch: Patch) -> None:
     def current_of(states: tally.States, electorate: Electorate, ballot: Ballot) -> Tenure:
@@ -291,7 +318,7 @@ def the_last_record_is_chosen_by_the_new_voters_alone(patch: Patch) -> None:
     recover = change._recover
 
     def whole(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
-        if c.record is None and not c.electorate.is_joint and c.electorate.epoch % 2 == 0:
+        if not c.electorate.is_joint and c.electorate.epoch % 2 == 0:
             return change._propose(c, c.electorate._replace(epoch=c.electorate.epoch + 1), now_s, codec)
         return recover(c, now_s, draws, codec)
 

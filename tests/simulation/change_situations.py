@@ -39,7 +39,8 @@ class Stage:
         self.electorate = founding_of(course)
         names = {voter_id(i): f"n{i}" for i in range(nodes_of(course))}
         self.witness = EpochWitness(self.electorate, {elect.roll: elect.body for elect in self.course}, names)
-        self.witness.transcript = []
+        self.transcript: list[str] = []
+        self.witness.transcript = self.transcript
         self.net = self.witness.net = SimNet(booth.answer, faults=[self._hold], observer=self.witness)
         self.round_floor = 0
         numbers = count(1)
@@ -112,6 +113,10 @@ class Stage:
             self._tick()
             self.net.deliver(last)
 
+    def lose(self, op: SimProcess) -> None:
+        """Everything under way between an operation and the voters is lost."""
+        self._flight = [p for p in self._flight if p.caller is not op]
+
     def judge(self) -> None:
         self.witness.judge()
 
@@ -170,6 +175,7 @@ def roles_meet_the_old_voters_only(stage: Stage) -> None:
     everybody = range(6)
     stage.let(change, everybody, until=lambda: change.state.phase is Phase.CARRY)
     stage.let(change, (0, 1, 2), until=lambda: change.state.phase is Phase.PREPARE)
+    stage.lose(change)
     stage.let(change, everybody)
     new = stage.begin(Purpose.ELECT, 4)
     stage.let(new, (3, 4, 5))

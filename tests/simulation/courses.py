@@ -118,7 +118,7 @@ def _changes(rng: Random, n: int, rolls: int) -> tuple[Alteration, ...]:
             stale=rng.random() < 0.3,
             rate=1.0 if rng.random() < 0.8 else 3.0,
             limit_s=2.0 + 8.0 * rng.random(),
-            dies_after=1 + int(rng.expovariate(0.04)) if rng.random() < deaths else None,
+            dies_after=rng.randrange(1, 45) if rng.random() < deaths else None,
         )
         for number in range(rng.choice((1, 1, 2, 2, 3)))
     )
