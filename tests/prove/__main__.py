@@ -35,7 +35,7 @@ def main() -> int:
         "--schedules", type=int, default=100_000, help="random schedules (default %(default)s)"
     )
     parser.add_argument(
-        "--changes", type=int, default=800, help="... with changes of the electorate (default %(default)s)"
+        "--changes", type=int, default=600, help="... with changes of the electorate (default %(default)s)"
     )
     parser.add_argument("--full", action="store_true", help="explore the large cases too: an hour or more")
     parser.add_argument("--brief", action="store_true", help="do not print how each bug shows itself")
