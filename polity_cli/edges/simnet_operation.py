@@ -57,6 +57,7 @@ class SimProcess:
         self._dies_after = dies_after
         self._steps = 0
         self._alarm_s = -1.0
+        self._rung_s = 0.0
         self._alive = alive
 
     @property
@@ -82,7 +83,7 @@ class SimProcess:
 
     @property
     def _now_s(self) -> float:
-        return self.net.now_s * self._rate
+        return max(self.net.now_s * self._rate, self._rung_s)
 
     def _start(self) -> None:
         self.net.tick += 1
@@ -93,7 +94,8 @@ class SimProcess:
 
     def _ring(self, alarm_s: float) -> None:
         if alarm_s == self._alarm_s:
-            self._alarm_s = -1.0
+            # A clock that rings shows at least that time, whatever a division leaves over.
+            self._alarm_s, self._rung_s = -1.0, alarm_s
             self.wake(self._alive())
 
     def _after_step(self, send: Iterable[m.Query], wake_at_s: float, *, is_over: bool) -> None:

@@ -204,7 +204,7 @@ def nothing_is_carried_over(patch: Patch) -> None:
     shipped = change._carry_next
 
     def carry_next(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
-        return shipped(c._replace(carried=c.roles), now_s, draws, codec)
+        return shipped(c._replace(roles=()), now_s, draws, codec)
 
     patch.setattr(change, "_carry_next", carry_next)
 

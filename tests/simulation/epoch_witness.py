@@ -57,9 +57,9 @@ class EpochWitness(Witness):
         super().heard(caller, node, reply)
         if not isinstance(caller, SimChange):
             return
-        carry = caller.state.carry
-        if isinstance(reply, m.State) and carry is not None and reply.attempt == carry.attempt:
-            self.watch(carry.order.role).said(self._enrolled[reply.voter], reply)
+        for carry in caller.state.carries:
+            if isinstance(reply, m.State) and reply.attempt == carry.attempt:
+                self.watch(carry.order.role).said(self._enrolled[reply.voter], reply)
         if self.tells_hearing:
             self.say(lambda: f"{caller.name}: hears {node}")
 
@@ -92,8 +92,7 @@ class EpochWitness(Witness):
 
     def _whose(self, attempt: str) -> str | None:
         for op in self.changes:
-            carry = op.state.carry
-            ids = (op.state.attempt, b"" if carry is None else carry.attempt)
+            ids = (op.state.attempt, *(carry.attempt for carry in op.state.carries))
             if attempt in (each.hex()[:6] for each in ids):
                 return op.name
         return super()._whose(attempt)
