@@ -331,7 +331,7 @@ def a_ballot_goes_on_in_the_next_epoch(patch: Patch) -> None:
     shipped = candidacy.enter_epoch
 
     def enter_epoch(c: Candidacy, electorate: Electorate, now_s: float, draws: Draws) -> candidacy.Move:
-        if c.phase is not candidacy.Phase.ACCEPT:
+        if c.phase not in (candidacy.Phase.PREPARE, candidacy.Phase.ACCEPT):
             return shipped(c, electorate, now_s, draws)
         c = c._replace(electorate=electorate, alive=frozenset(e.voter for e in electorate.voters))
         return candidacy._enter(c, c.phase, now_s)

@@ -182,6 +182,26 @@ def roles_meet_the_old_voters_only(stage: Stage) -> None:
     stage.judge()
 
 
+def an_election_goes_on_while_the_electorate_changes(stage: Stage, steps: int) -> bool:
+    """It has promises of the first epoch when the change begins, and goes on after so many steps of that.
+
+    False if the change was over by then.
+    """
+    everybody = range(6)
+    old = stage.begin(Purpose.ELECT, 0, hint=False, floor=4)
+    stage.let(old, (0, 1), until=lambda: old.state.phase is candidacy.Phase.ACCEPT)
+    change = stage.change(2)
+    left = count(steps, -1)
+    stage.let(change, everybody, until=lambda: next(left) <= 0)
+    is_early = change.is_active
+    stage.let(old, everybody)
+    stage.let(change, everybody)
+    for home, voters in ((4, (3, 4)), (5, (4, 5))):
+        stage.let(stage.begin(Purpose.ELECT, home), voters)
+    stage.judge()
+    return is_early
+
+
 SITUATIONS: dict[str, tuple[str, Callable[[Stage], None]]] = {
     "bare_promises_are_not_listed": ("3-5", a_promise_is_all_that_is_left_of_a_recall),
     "roles_are_listed_before_the_joint_epoch_is_entered": (

@@ -19,7 +19,11 @@ from polity_cli.edges import wire
 from tests.judging.operation import Violation
 from tests.simulation import campaign, change_bugs
 from tests.simulation.campaign import CHANGES, Totals, explain, shape_of
-from tests.simulation.change_situations import SITUATIONS, Stage
+from tests.simulation.change_situations import (
+    SITUATIONS,
+    Stage,
+    an_election_goes_on_while_the_electorate_changes,
+)
 from tests.simulation.courses import COURSES, FIVE, OTHERS, THREE, founding_of
 from tests.simulation.disks import SqliteDisks
 from tests.simulation.epochs import EpochWatch, Records
@@ -94,6 +98,16 @@ def test_what_is_harmless_in_a_change_is_not_accused(name: str, monkeypatch: pyt
     change_bugs.HARMLESS[name](monkeypatch)
     for course in ("1-3", "3-5", "3-others"):
         _many(course, 20)
+
+
+@pytest.mark.parametrize("plant", ["", "a_ballot_goes_on_in_the_next_epoch"])
+def test_an_election_goes_on_at_any_step_of_a_change(plant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if plant:
+        change_bugs.HARMLESS[plant](monkeypatch)
+    steps = 0
+    while an_election_goes_on_while_the_electorate_changes(Stage("3-others"), steps):
+        steps += 1
+    assert steps > 60
 
 
 def test_a_change_that_breaks_a_promise_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
