@@ -83,7 +83,8 @@ class SimProcess:
 
     @property
     def _now_s(self) -> float:
-        return max(self.net.now_s * self._rate, self._rung_s)
+        now_s = self.net.now_s * self._rate
+        return now_s if now_s > self._rung_s else self._rung_s
 
     def _start(self) -> None:
         self.net.tick += 1
@@ -149,16 +150,13 @@ class SimOperation(SimProcess):
         self.order = order
         self.electorate = electorate
         self.news = b""
-        self.guided = Guided(Candidacy(order, electorate, Pace(), frozenset()))
+        self.state = Candidacy(order, electorate, Pace(), frozenset())
+        self._guided = Guided(self.state)
         self._on_move = on_move
 
     @property
-    def state(self) -> Candidacy:
-        return self.guided.candidacy
-
-    @property
     def outcome(self) -> Outcome | None:
-        return self.guided.candidacy.outcome
+        return self.state.outcome
 
     def begin(
         self,
@@ -184,20 +182,20 @@ class SimOperation(SimProcess):
         """An answer has come."""
         reply = wire.decode_reply(parcel.data)
         self.net.observer.heard(self, parcel.source, reply)
-        self._move(guided.hear(self.guided, parcel.source, reply, self._now_s, self._draws, wire))
+        self._move(guided.hear(self._guided, parcel.source, reply, self._now_s, self._draws, wire))
 
     def wake(self, alive: Collection[bytes] | None = None) -> None:
         if self.is_active:
-            self._move(guided.wake(self.guided, self._now_s, self._draws, alive))
+            self._move(guided.wake(self._guided, self._now_s, self._draws, alive))
 
     def give_up(self) -> None:
         if self.is_active:
-            self._move(guided.give_up(self.guided))
+            self._move(guided.give_up(self._guided))
 
     def _move(self, move: guided.Move) -> None:
         self._on_move(self, move)
-        self.guided = move.guided
-        c = move.guided.candidacy
+        self._guided = move.guided
+        self.state = c = move.guided.candidacy
         outcome = c.outcome
         self._after_step(move.send, c.wake_at_s, is_over=outcome is not None)
         if outcome is not None and outcome.chosen is not None and not self.stopped:

@@ -97,7 +97,7 @@ class Witness(Observer):
         if c.phase is Phase.YIELD and before.phase is not Phase.YIELD:
             self.say(lambda: f"{op.name}: yields")
         for message in move.send:
-            op.guided = move.guided  # its own name, for the transcript
+            op.state = c  # its own name, for the transcript
             self.say(lambda: f"{op.name}: {m.describe(message)}")  # noqa: B023 - said at once
         outcome = c.outcome
         if outcome is None:
