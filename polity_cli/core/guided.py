@@ -80,7 +80,7 @@ def give_up(g: Guided) -> Move:
 
 def _after(g: Guided, move: candidacy.Move) -> Move:
     send = () if move.send is None else (move.send,)
-    return Move(g._replace(candidacy=move.candidacy), send, move.candidacy.asks > 1)
+    return Move(Guided(move.candidacy, g.healed, g.learning), send, move.candidacy.asks > 1)
 
 
 def _heal(g: Guided, refusal: m.Refusal, codec: Codec) -> Move:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tests.exploration.cases import CI, FLOORS, FULL
 from tests.exploration.parallel import explore_all
 from tests.prove.bugs import EVERY_BUG, HARMLESS, Catch, catch
-from tests.simulation.campaign import campaign, explain
+from tests.simulation.campaign import CHANGES, campaign, explain
 
 
 class Row(NamedTuple):
@@ -34,6 +34,9 @@ def main() -> int:
     parser.add_argument(
         "--schedules", type=int, default=100_000, help="random schedules (default %(default)s)"
     )
+    parser.add_argument(
+        "--changes", type=int, default=600, help="... with changes of the electorate (default %(default)s)"
+    )
     parser.add_argument("--full", action="store_true", help="explore the large cases too: an hour or more")
     parser.add_argument("--brief", action="store_true", help="do not print how each bug shows itself")
     parser.add_argument(
@@ -46,6 +49,7 @@ def main() -> int:
         explorations(full=asked.full, jobs=asked.jobs),
         bugs(jobs=asked.jobs, brief=asked.brief),
         schedules(asked.schedules, jobs=asked.jobs),
+        changes(asked.changes, jobs=asked.jobs),
     ):
         for row in part:
             print(f"[{time.monotonic() - began:5.0f} s] {row.what}: {row.extent}: {row.verdict}", flush=True)
@@ -84,6 +88,20 @@ def schedules(count: int, *, jobs: int) -> Iterator[Row]:
         print(explain(failure))
     yield Row(
         f"S1-S3, L1: random schedules, {totals.schedules / seconds:.0f} a second",
+        f"{totals.schedules:,} schedules",
+        "VIOLATED" if failure else "kept",
+        failure is None and totals.schedules == count,
+    )
+
+
+def changes(count: int, *, jobs: int) -> Iterator[Row]:
+    """S1 to S3 and S5 while the electorate changes, and L1 in the calm after that."""
+    totals, failure, seconds = campaign(0, count, jobs=jobs, shape=CHANGES)
+    print(totals)
+    if failure is not None:
+        print(explain(failure))
+    yield Row(
+        f"S1-S3, S5, L1: random changes of the electorate, {totals.schedules / seconds:.0f} a second",
         f"{totals.schedules:,} schedules",
         "VIOLATED" if failure else "kept",
         failure is None and totals.schedules == count,

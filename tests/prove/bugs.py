@@ -18,12 +18,15 @@ import pytest
 
 from tests.exploration.planted import CAUGHT, SAFE, explore_with_bug
 from tests.judging.operation import Violation
-from tests.simulation import edge_bugs
+from tests.simulation import change_bugs, edge_bugs
 from tests.simulation.bugs import BUGS
-from tests.simulation.chaos import Disks, schedule
+from tests.simulation.change_situations import SITUATIONS as CHANGES_ON_PURPOSE
+from tests.simulation.change_situations import Stage
+from tests.simulation.chaos import Disks
 from tests.simulation.disks import SqliteDisks
-from tests.simulation.planted import DIRECTED, ENOUGH, RANDOM
+from tests.simulation.planted import CHANGES, DIRECTED, ENOUGH, ENOUGH_CHANGES, RANDOM
 from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.schedule import schedule
 from tests.simulation.script import Play
 from tests.simulation.shrink import shorten
 from tests.simulation.situations import SITUATIONS
@@ -31,10 +34,12 @@ from tests.simulation.situations import SITUATIONS
 EDGE_SHAPE = "4"
 SQLITE_SHAPE = "3"
 PATIENCE_S = 3.0
+PATIENCE_WITH_CHANGES_S = 1.0
+HARMLESS_SCHEDULES = 60
 
 EDGE_BUGS = (*edge_bugs.ON_MEMORY, *edge_bugs.ON_SQLITE, *edge_bugs.DIRECTED)
-EVERY_BUG = (*BUGS, *EDGE_BUGS)
-HARMLESS = tuple(SAFE)
+EVERY_BUG = (*BUGS, *EDGE_BUGS, *change_bugs.BUGS)
+HARMLESS = (*SAFE, *change_bugs.HARMLESS)
 
 
 class Catch(NamedTuple):
@@ -58,6 +63,16 @@ def catch(bug: str) -> Catch:
             bug, "explorer", f"{after}, {len(found.trace)} steps", found.violation, tuple(found.trace)
         )
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        if bug in change_bugs.HARMLESS:
+            change_bugs.HARMLESS[bug](patch)
+            return _at_random(bug, "3-others", HARMLESS_SCHEDULES)
+        if bug in change_bugs.BUGS:
+            change_bugs.BUGS[bug](patch)
+            if bug in CHANGES:
+                return _at_random(bug, CHANGES[bug], ENOUGH_CHANGES, patience_s=PATIENCE_WITH_CHANGES_S)
+            course, situation = CHANGES_ON_PURPOSE[bug]
+            stage = Stage(course)
+            return _on_purpose(bug, "situation", stage.transcript, lambda: situation(stage))
         if bug in BUGS:
             BUGS[bug](patch)
             if bug in RANDOM:
@@ -88,12 +103,18 @@ def _disks(folder: Path) -> SqliteDisks:
     return SqliteDisks(own)
 
 
-def _at_random(bug: str, shape: str, enough: int, disks: Callable[[], Disks | None] = lambda: None) -> Catch:
+def _at_random(
+    bug: str,
+    shape: str,
+    enough: int,
+    disks: Callable[[], Disks | None] = lambda: None,
+    patience_s: float = PATIENCE_S,
+) -> Catch:
     for seed in range(enough):
         try:
             schedule(seed, shape, disks=disks())
         except Violation:
-            short = shorten(seed, shape, disks=disks, patience_s=PATIENCE_S)
+            short = shorten(seed, shape, disks=disks, patience_s=patience_s)
             after = f"{seed + 1:,} schedule{'s' if seed else ''}"
             return Catch(bug, "schedules", after, short.violation, tuple(short.transcript))
     return Catch(bug, "", f"{enough:,} schedules")

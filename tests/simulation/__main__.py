@@ -4,7 +4,7 @@ If it breaks a promise, the shortest schedule is printed that breaks the same on
 
 `python -m tests.simulation --random COUNT` runs many with the seeds from `--first-seed` on, the shapes
 taking turns; `--minutes M` runs as many as there is time for. Both stop at the first that fails (exit code 1)
-and say how to replay it.
+and say how to replay it. With `--changes` the electorate changes in each of them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,22 @@ import argparse
 import os
 import sys
 
-from tests.simulation.campaign import Failure, Totals, campaign, explain
-from tests.simulation.chaos import Storm
+from tests.simulation.campaign import CHANGES, Failure, Totals, campaign, explain
+from tests.simulation.courses import COURSES
+from tests.simulation.schedule import storm_of
 from tests.simulation.world import SHAPES
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__.split("\n\n")[0])
     parser.add_argument("seed", nargs="?", type=int)
-    parser.add_argument("shape", nargs="?", choices=list(SHAPES), help="how many voters, and their rule")
+    parser.add_argument(
+        "shape",
+        nargs="?",
+        choices=[*SHAPES, *COURSES],
+        help="how many voters, and their rule; or a change of them",
+    )
+    parser.add_argument("--changes", action="store_true", help="run schedules with changes of the electorate")
     parser.add_argument("--full", action="store_true", help="do not shorten what fails")
     parser.add_argument("--random", type=int, metavar="COUNT", help="run this many schedules")
     parser.add_argument("--minutes", type=float, help="run schedules for so long")
@@ -38,7 +45,7 @@ def main() -> int:
 
 
 def _one(seed: int, shape: str, *, full: bool) -> int:
-    storm = Storm(seed, shape)
+    storm = storm_of(seed, shape)
     lines: list[str] = []
     storm.witness.transcript = lines
     try:
@@ -65,7 +72,7 @@ def _many(args: argparse.Namespace) -> int:
         args.random,
         jobs=args.jobs,
         minutes=args.minutes,
-        shape=args.shape,
+        shape=CHANGES if args.changes else args.shape,
         progress=progress,
     )
     print(

@@ -17,8 +17,12 @@ from types import FrameType
 from typing import NamedTuple
 
 from polity_cli.core.candidacy import Verdict
-from tests.simulation.chaos import Storm, schedule
+from polity_cli.core.change import Verdict as Ended
+from tests.simulation.chaos import Storm
+from tests.simulation.courses import COURSES
+from tests.simulation.schedule import schedule
 from tests.simulation.shrink import shorten
+from tests.simulation.upheaval import Upheaval
 from tests.simulation.world import SHAPES
 
 TOO_LONG_S = 60.0
@@ -45,6 +49,8 @@ class Totals:
         self.verdicts: Counter[Verdict | None] = Counter()
         self.befell: Counter[str] = Counter()
         self.terms: Counter[int] = Counter()
+        self.changes: Counter[Ended | None] = Counter()
+        self.epochs: Counter[int] = Counter()
 
     def count(self, storm: Storm) -> None:
         self.schedules += 1
@@ -54,6 +60,9 @@ class Totals:
         self.befell.update(storm.befell)
         if len(storm.plan.roles) > 1:
             self.befell["several roles"] += 1
+        if isinstance(storm, Upheaval):
+            self.changes.update(op.outcome and op.outcome.verdict for op in storm.changes)
+            self.epochs[storm.witness.records.newest.epoch] += 1
         self.terms[
             max(
                 (t.term for watch in storm.witness.watches.values() for t in watch.chosen.values()), default=0
@@ -67,9 +76,13 @@ class Totals:
         self.verdicts.update(other.verdicts)
         self.befell.update(other.befell)
         self.terms.update(other.terms)
+        self.changes.update(other.changes)
+        self.epochs.update(other.epochs)
 
     def __str__(self) -> str:
         verdicts = {"none" if v is None else v.value: count for v, count in self.verdicts.items()}
+        changes = {"none" if v is None else v.value: count for v, count in self.changes.items()}
+        lines = [f"changes: {_in_order(changes)}; highest epoch {max(self.epochs)}"] if changes else []
         return "\n".join(
             (
                 f"{self.operations} operations, {self.messages} messages handled by voters",
@@ -77,6 +90,7 @@ class Totals:
                 f"faults: {_in_order(self.befell)}",
                 f"highest term of a schedule: {max(self.terms, default=0)}, "
                 f"3 or more in {sum(n for term, n in self.terms.items() if term >= 3)}",
+                *lines,
             )
         )
 
@@ -85,9 +99,16 @@ def _in_order(counts: dict[str, int] | Counter[str]) -> str:
     return ", ".join(f"{what} {count}" for what, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
 
 
-def shape_of(seed: int) -> str:
-    """The shapes take turns."""
-    return list(SHAPES)[seed % len(SHAPES)]
+CHANGES = "changes"
+"""The shape of schedules with changes of the electorate, whose courses take turns."""
+
+
+def shape_of(seed: int, shape: str | None = None) -> str:
+    """The shapes take turns, and so do the courses."""
+    if shape is not None and shape != CHANGES:
+        return shape
+    turns = list(SHAPES if shape is None else COURSES)
+    return turns[seed % len(turns)]
 
 
 def run(seeds: range, shape: str | None = None) -> tuple[Totals, Failure | None]:
@@ -97,7 +118,7 @@ def run(seeds: range, shape: str | None = None) -> tuple[Totals, Failure | None]
     gc.disable()  # each schedule leaves some cycles behind; they are swept between two rounds
     try:
         for seed in seeds:
-            mine = shape or shape_of(seed)
+            mine = shape_of(seed, shape)
             signal.setitimer(signal.ITIMER_REAL, TOO_LONG_S)
             try:
                 totals.count(schedule(seed, mine))

@@ -16,7 +16,7 @@ from polity_cli.edges.memory_ledger import MemoryLedger
 from polity_cli.edges.simnet import Seeded, SimNet
 from polity_cli.edges.simnet_crash import Point
 from polity_cli.edges.simnet_faults import hits
-from polity_cli.edges.simnet_operation import SimOperation
+from polity_cli.edges.simnet_operation import SimOperation, SimProcess
 from tests.judging.history import Entry
 from tests.judging.operation import Violation
 from tests.simulation.plan import Calm, Errand, Mishap, Plan, What, draw
@@ -25,9 +25,10 @@ from tests.simulation.witness import Witness
 from tests.simulation.world import ROLE, SHAPES, electorate_of, enter, voter_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from polity_cli.booth import VoterLedger
+    from polity_cli.core.electorate import Electorate
 
 CALM_ROUND_TRIPS = 8
 """More than a lone operation ever needs with a quorum alive: three looks, a stand, two ballots."""
@@ -61,19 +62,15 @@ class MemoryDisks:
 class Storm:
     """A plan being carried out. `ops`, `watch` and `transcript` are for those who look at it afterwards."""
 
+    storm_s = STORM_S
+    calm_round_trips = CALM_ROUND_TRIPS
+
     def __init__(self, seed: int, shape: str, disks: Disks | None = None) -> None:
         self.shape = SHAPES[shape]
         self.electorate = electorate_of(self.shape)
-        self.witness = Witness(self.electorate, self.shape.q, self.shape.f)
-        self.net = SimNet(booth.answer, seed=seed, observer=self.witness)
-        self.witness.net = self.net
-        self.witness.clock = lambda: f"{self.net.now_s:7.3f}  "
-        self.witness.tells_hearing = True
+        self.witness: Witness = Witness(self.electorate, self.shape.q, self.shape.f)
+        self._open(seed, disks)
         self.plan: Plan = draw(seed, shape, lambda: self.ops)
-        self._disks = disks or MemoryDisks()
-        self._strangers: set[int] = set()
-        self.turns: list[int] = []
-        self.befell: Counter[str] = Counter()
         for i in range(self.shape.n):
             ledger = self._disks.new(voter_id(i))
             if i != self.plan.unaware:
@@ -81,8 +78,23 @@ class Storm:
             self.net.add(f"n{i}", ledger)
         self.net.add(f"n{self.shape.n}")
 
+    def _open(self, seed: int, disks: Disks | None) -> None:
+        self.net = SimNet(booth.answer, seed=seed, observer=self.witness)
+        self.witness.net = self.net
+        self.witness.clock = lambda: f"{self.net.now_s:7.3f}  "
+        self.witness.tells_hearing = True
+        self._disks = disks or MemoryDisks()
+        self._strangers: set[int] = set()
+        self.turns: list[int] = []
+        self.befell: Counter[str] = Counter()
+
     @property
     def ops(self) -> list[SimOperation]:
+        return self.witness.ops
+
+    @property
+    def callers(self) -> Sequence[SimProcess]:
+        """Everything that asks, to which answers may go astray."""
         return self.witness.ops
 
     @property
@@ -100,15 +112,22 @@ class Storm:
         """Carry out the plan, or another one. Raises Violation."""
         self.plan = plan = plan or self.plan
         self.net.faults = plan.faults
-        for errand in plan.errands:
-            self.net.call_at(errand.at_s, self._set_out, errand, node=f"n{errand.home}")
-        for mishap in plan.mishaps:
-            self.net.call_at(mishap.at_s, self._befall, mishap)
-        self.net.run(STORM_S)
+        self._prepare(plan)
+        self.net.run(self.storm_s)
         self.befell = hits(plan.faults) + self.witness.befell
         if plan.calm is not None:
             self._calm(plan.calm)
         self.witness.judge()
+
+    def _prepare(self, plan: Plan) -> None:
+        for errand in plan.errands:
+            self.net.call_at(errand.at_s, self._set_out, errand, node=f"n{errand.home}")
+        for mishap in plan.mishaps:
+            self.net.call_at(mishap.at_s, self._befall, mishap)
+
+    def _known_to(self, errand: Errand) -> Electorate:
+        """The record with which an operation begins."""
+        return self.electorate
 
     def _clock_of(self, home: int) -> Callable[[], float]:
         """In every other schedule nodes have clocks, seconds apart, and rounds that grow with them."""
@@ -133,7 +152,7 @@ class Storm:
                 errand.term,
                 errand.at_least,
             ),
-            self.electorate,
+            self._known_to(errand),
             name=errand.name,
             home=node,
             draws=draws,
@@ -205,42 +224,29 @@ class Storm:
                         raise Violation(f"L1: {purpose.value} is stuck, alone with a quorum: {outcome}")
                 number += 1
 
-    def _alone(self, number: int, purpose: Purpose, role: str, home: int, alive: list[int]) -> Outcome | None:
+    def _alone(
+        self,
+        number: int,
+        purpose: Purpose,
+        role: str,
+        home: int,
+        alive: list[int],
+        hint: int | None = None,
+    ) -> Outcome | None:
         """Let one operation have its way with these voters until it ends."""
         self.net.clear()
         self._set_out(
             Errand(
-                number, 0.0, purpose, role, home, None, None, None, tuple(alive), 0, Pace(), 1.0, CALM_S, None
+                number, 0.0, purpose, role, home, None, None, hint, tuple(alive), 0, Pace(), 1.0, CALM_S, None
             )
         )
         op = self.ops[-1]
         self.net.run(
             self.net.now_s + CALM_S,
-            done=lambda: not op.is_active or op.state.round_trips > CALM_ROUND_TRIPS,
+            done=lambda: not op.is_active or op.state.round_trips > self.calm_round_trips,
         )
         return op.outcome
 
 
 def stranger_id(node: int) -> bytes:
     return b"other%03d" % node
-
-
-def schedule(
-    seed: int,
-    shape: str,
-    *,
-    transcript: bool = False,
-    disks: Disks | None = None,
-) -> Storm:
-    """Run one schedule and judge it. Raises Violation; returns it for those who want to look at it."""
-    storm = Storm(seed, shape, disks)
-    if transcript:
-        storm.witness.transcript = []
-    try:
-        storm.run()
-    except Violation as violation:
-        violation.add_note(f"replay: python -m tests.simulation {seed} {shape}")
-        if storm.transcript is not None:
-            violation.add_note("\n".join(storm.transcript))
-        raise
-    return storm

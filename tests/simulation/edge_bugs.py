@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -47,17 +48,18 @@ def caught(where: dict[str, Plant]) -> Callable[[Plant], Plant]:
 @caught(ON_MEMORY)
 def it_speaks_before_it_saves(patch: Patch) -> None:
     """What was promised is saved when the next message comes, unless the process ends before."""
-    unsaved: dict[tuple[int, str], m.Register] = {}
+    # By ledger, not by its address: the next schedule's may be at the same one.
+    unsaved: WeakKeyDictionary[booth.VoterLedger, dict[str, m.Register]] = WeakKeyDictionary()
     shipped = booth.handle
 
     def handle(ledger: booth.VoterLedger, message: m.Message) -> m.Reply | None:
         if not isinstance(message, m.Prepare | m.Accept | m.Stand):
             return shipped(ledger, message)
         with ledger.transaction(message.role) as turn:
-            register = unsaved.pop((id(ledger), message.role), turn.register)
+            register = unsaved.get(ledger, {}).pop(message.role, turn.register)
             step = voter.receive(turn.me, register, message)
             turn.save(register)
-        unsaved[id(ledger), message.role] = step.register
+        unsaved.setdefault(ledger, {})[message.role] = step.register
         return step.reply
 
     patch.setattr(booth, "handle", handle)

@@ -1,6 +1,7 @@
 """What a random schedule consists of: decisions, all drawn from its seed before anything happens.
 
     errands   operations: who wants what and when, with which hint, clock and patience, when it dies
+    changes   of the electorate, in schedules that have some (`courses.py`)
     mishaps   what befalls nodes: crashes at either point or in between, restarts with and without the
               ledger, pauses
     faults    the chain of filters in front of the network
@@ -41,7 +42,10 @@ SPAN_S = 2.5
 
 
 class Errand(NamedTuple):
-    """One operation. `hint` is the voter of whose register it is told, `alive` what it believes."""
+    """One operation. `hint` is the voter of whose register it is told, `alive` what it believes.
+
+    Where the electorate changes, `stale` makes it begin with the record of the founding.
+    """
 
     number: int
     at_s: float
@@ -57,10 +61,28 @@ class Errand(NamedTuple):
     rate: float
     limit_s: float
     dies_after: int | None
+    stale: bool = False
 
     @property
     def name(self) -> str:
         return f"{self.purpose.value[0].upper()}{self.number}"
+
+
+class Alteration(NamedTuple):
+    """One change of the electorate, to the course's roll of that number; None only finishes another's."""
+
+    number: int
+    at_s: float
+    home: int
+    target: int | None
+    stale: bool
+    rate: float
+    limit_s: float
+    dies_after: int | None
+
+    @property
+    def name(self) -> str:
+        return f"C{self.number}"
 
 
 class What(Enum):
@@ -95,7 +117,10 @@ class Calm(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """`unaware` is a voter that has not heard yet that the polity is founded, and refuses to take part."""
+    """`unaware` is a voter that has not heard yet that the polity is founded, and refuses to take part.
+
+    `goal` is the roll that the calm is to end with, if there are changes.
+    """
 
     seed: int
     shape: str
@@ -105,6 +130,8 @@ class Plan(NamedTuple):
     mishaps: tuple[Mishap, ...]
     faults: tuple[Fault, ...]
     calm: Calm | None
+    changes: tuple[Alteration, ...] = ()
+    goal: int = 0
 
 
 def draw(seed: int, shape: str, callers: Callable[[], Sequence[Caller]]) -> Plan:
@@ -113,9 +140,9 @@ def draw(seed: int, shape: str, callers: Callable[[], Sequence[Caller]]) -> Plan
     n, q = SHAPES[shape].n, SHAPES[shape].q
     roles = (ROLE,) if rng.random() < 0.8 else ROLES[: rng.randrange(2, 4)]
     size = rng.choice((2, 2, 3, 3, 4, 5)) + len(roles) - 1
-    errands = _errands(rng, n, size, roles)
-    mishaps = _mishaps(rng, n, n - q)
-    faults = _faults(rng, n, callers)
+    errands = some_errands(rng, n, size, roles)
+    mishaps = some_mishaps(rng, n, n - q)
+    faults = some_faults(rng, n, callers)
     calm = Calm(
         tuple(rng.sample(range(n), n)),
         rng.randrange(q, n + 1),
@@ -128,7 +155,7 @@ def draw(seed: int, shape: str, callers: Callable[[], Sequence[Caller]]) -> Plan
     return Plan(seed, shape, roles, unaware, errands, mishaps, faults, calm)
 
 
-def _errands(rng: Random, n: int, size: int, roles: tuple[str, ...]) -> tuple[Errand, ...]:
+def some_errands(rng: Random, n: int, size: int, roles: tuple[str, ...]) -> tuple[Errand, ...]:
     some = rng.choice
     span_s = some((0.1, 0.8, SPAN_S))
     recall = some((0.2, 0.35, 0.5))
@@ -171,7 +198,7 @@ def _errands(rng: Random, n: int, size: int, roles: tuple[str, ...]) -> tuple[Er
     return tuple(errands)
 
 
-def _mishaps(rng: Random, n: int, spare: int) -> tuple[Mishap, ...]:
+def some_mishaps(rng: Random, n: int, spare: int) -> tuple[Mishap, ...]:
     mishaps = []
     crashes = rng.choice((0, 0, 1, 3))
     pauses = rng.choice((0, 0, 0, 1, 2))
@@ -192,7 +219,7 @@ def _mishaps(rng: Random, n: int, spare: int) -> tuple[Mishap, ...]:
     return tuple(sorted(mishaps, key=lambda m: m.at_s))
 
 
-def _faults(rng: Random, n: int, callers: Callable[[], Sequence[Caller]]) -> tuple[Fault, ...]:
+def some_faults(rng: Random, n: int, callers: Callable[[], Sequence[Caller]]) -> tuple[Fault, ...]:
     some = rng.choice
     nodes = [f"n{i}" for i in range(n + 1)]
     faults: list[Fault] = []

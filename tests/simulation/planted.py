@@ -48,3 +48,24 @@ DIRECTED = {
     "replies_of_other_attempts_count": "replies_to_others_do_not_count",
     "votes_at_a_classic_ballot_count_as_yes": "a_classic_acceptance_is_no_vote",
 }
+
+CHANGES = {
+    "a_record_is_entered_when_it_is_accepted": "3-5",
+    "an_older_epoch_is_not_refused": "3-others",
+    "the_new_voters_alone_are_a_joint_quorum": "1-3",
+    "the_old_voters_alone_are_a_joint_quorum": "3-4",
+    "nodes_stand_in_a_joint_epoch": "1-3",
+    "fast_votes_of_old_are_judged_by_the_new_roll": "1-3",
+    "nothing_is_carried_over": "1-3",
+    "roles_are_carried_by_the_new_voters_only": "1-3",
+    "the_new_voters_list_the_roles": "1-3",
+    "a_second_coordinator_trusts_the_first": "1-3",
+}
+"""The course in which random schedules catch a bug planted in changes of the electorate.
+
+The others are caught by the situations of `change_situations.py`. From 3 to 4 most would hide: each quorum of
+four voters meets each of three of them.
+"""
+
+ENOUGH_CHANGES = 200
+"""Several times what the slowest of them takes."""

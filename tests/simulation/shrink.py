@@ -18,7 +18,8 @@ from typing import NamedTuple
 from polity_cli.edges.simnet_faults import Caller, Fault, Parcel, Way
 from tests.judging.operation import Violation
 from tests.simulation.chaos import Disks, Storm
-from tests.simulation.plan import Errand, Mishap, Plan
+from tests.simulation.plan import Alteration, Errand, Mishap, Plan
+from tests.simulation.schedule import storm_of
 
 PATIENCE_S = 20.0
 
@@ -47,7 +48,7 @@ class Turn(NamedTuple):
     number: int
 
 
-Decision = Errand | Mishap | Delivery | Turn
+Decision = Errand | Alteration | Mishap | Delivery | Turn
 
 
 class Shortened(NamedTuple):
@@ -158,16 +159,16 @@ class _Shortener:
         found = self._try(decisions)
         assert found is not None, "the schedule does not repeat itself"
         decisions = found
-        for kind in (Errand, Turn, Mishap):
+        for kind in (Errand, Alteration, Turn, Mishap):
             decisions = self._without_each(decisions, kind)
         decisions = self._minimized(decisions)
-        for kind in (Errand, Turn):
+        for kind in (Errand, Alteration, Turn):
             decisions = self._without_each(decisions, kind)
         storm, error = self._perform(decisions, transcript=True)
         return Shortened(str(error), storm.transcript or [], len(decisions), total)
 
     def _record(self) -> list[Decision]:
-        storm = Storm(self._seed, self._shape, self._disks())
+        storm = storm_of(self._seed, self._shape, self._disks())
         plan = storm.plan
         assert plan.calm is not None
         recorder = _Recorder(plan.faults)
@@ -176,17 +177,18 @@ class _Shortener:
         assert error is not None, "this schedule breaks nothing"
         self._kind = _kind(error)
         self._turns = frozenset(storm.turns)
-        return [*plan.errands, *plan.mishaps, *recorder.deliveries, *map(Turn, storm.turns)]
+        return [*plan.errands, *plan.changes, *plan.mishaps, *recorder.deliveries, *map(Turn, storm.turns)]
 
     def _perform(
         self, decisions: Sequence[Decision], *, transcript: bool = False
     ) -> tuple[Storm, Exception | None]:
-        storm = Storm(self._seed, self._shape, self._disks())
+        storm = storm_of(self._seed, self._shape, self._disks())
         if transcript:
             storm.witness.transcript = []
-        script = _Script([d for d in decisions if isinstance(d, Delivery)], lambda: storm.ops)
+        script = _Script([d for d in decisions if isinstance(d, Delivery)], lambda: storm.callers)
         plan = storm.plan._replace(
             errands=tuple(d for d in decisions if isinstance(d, Errand)),
+            changes=tuple(d for d in decisions if isinstance(d, Alteration)),
             mishaps=tuple(d for d in decisions if isinstance(d, Mishap)),
             faults=(script,),
         )

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.judging.operation import Violation
-from tests.simulation.chaos import schedule
 from tests.simulation.disks import SqliteDisks
 from tests.simulation.edge_bugs import DIRECTED, ON_MEMORY, ON_SQLITE
+from tests.simulation.schedule import schedule
 from tests.simulation.shrink import shorten
 from tests.simulation.situations import SITUATIONS
 

@@ -11,9 +11,9 @@ import pytest
 from tests.exploration.planted import CAUGHT
 from tests.judging.operation import Violation
 from tests.simulation.bugs import BUGS, HARMLESS
-from tests.simulation.chaos import schedule
 from tests.simulation.planted import DIRECTED, ENOUGH, RANDOM
 from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.schedule import schedule
 from tests.simulation.script import Play
 
 

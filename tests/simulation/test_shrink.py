@@ -7,7 +7,8 @@ import pytest
 from tests.judging.operation import Violation
 from tests.simulation import shrink
 from tests.simulation.bugs import BUGS
-from tests.simulation.chaos import Storm, schedule
+from tests.simulation.chaos import Storm
+from tests.simulation.schedule import schedule
 from tests.simulation.shrink import shorten
 
 

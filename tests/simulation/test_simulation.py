@@ -19,9 +19,9 @@ from polity_cli.edges.simnet_crash import Point
 from tests.simulation import campaign
 from tests.simulation.bugs import BUGS
 from tests.simulation.campaign import Totals, explain, shape_of
-from tests.simulation.chaos import schedule
 from tests.simulation.disks import SqliteDisks
 from tests.simulation.plan import What
+from tests.simulation.schedule import schedule
 from tests.simulation.world import SHAPES
 
 ROOT = Path(__file__).parents[2]

@@ -91,8 +91,12 @@ class Watch:
             for below, chosen in self.chosen.items():
                 _must_carry_on(below, chosen, ballot, tenure)
         votes.add(voter)
-        if len(votes) == self._needed[ballot.kind]:
+        if self._decides(voter, ballot, tenure, votes):
             self._choose(ballot, tenure)
+
+    def _decides(self, voter: Hashable, ballot: Ballot, tenure: Tenure, votes: set[Hashable]) -> bool:
+        """Whether this voter's vote is the one that chooses."""
+        return len(votes) == self._needed[ballot.kind]
 
     def _choose(self, ballot: Ballot, tenure: Tenure) -> None:
         for other_ballot, other in self.chosen.items():

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from polity_cli.core import messages as m
 from polity_cli.core import tally
-from polity_cli.core.candidacy import Move, Outcome, Phase, Purpose
+from polity_cli.core.candidacy import Outcome, Phase, Purpose
 from polity_cli.core.electorate import Electorate
+from polity_cli.core.guided import Move
 from polity_cli.edges import wire
 from polity_cli.edges.simnet import Observer, SimNet
 from polity_cli.edges.simnet_faults import Caller, Parcel
@@ -92,12 +93,12 @@ class Witness(Observer):
         self.say(lambda: f"{op.name}: {order.node} wants to {_WANTS[order.purpose]}{guards}")
 
     def moved(self, op: SimOperation, move: Move) -> None:
-        before, c = op.state, move.candidacy
+        before, c = op.state, move.guided.candidacy
         if c.phase is Phase.YIELD and before.phase is not Phase.YIELD:
             self.say(lambda: f"{op.name}: yields")
-        if move.send is not None:
+        for message in move.send:
             op.state = c  # its own name, for the transcript
-            self.say(lambda: f"{op.name}: {m.describe(move.send)}")  # type: ignore[arg-type]
+            self.say(lambda: f"{op.name}: {m.describe(message)}")  # noqa: B023 - said at once
         outcome = c.outcome
         if outcome is None:
             return
@@ -131,12 +132,16 @@ class Witness(Observer):
     def _name(self, found: re.Match[str]) -> str:
         proposer = found[1]
         if proposer not in self._names:
-            op = next((op for op in self.ops if op.state.attempt.hex()[:6] == proposer), None)
-            if op is None:
+            name = self._whose(proposer)
+            if name is None:
                 return found[0]
-            known = sum(name.rstrip("bcdefgh") == op.name for name in self._names.values())
-            self._names[proposer] = op.name + " bcdefgh"[known % 8].strip()
+            known = sum(known.rstrip("bcdefgh") == name for known in self._names.values())
+            self._names[proposer] = name + " bcdefgh"[known % 8].strip()
         return f".{self._names[proposer]}"
+
+    def _whose(self, attempt: str) -> str | None:
+        """The name of the operation whose present attempt has an id that begins like this."""
+        return next((op.name for op in self.ops if op.state.attempt.hex()[:6] == attempt), None)
 
 
 _WANTS = {Purpose.ELECT: "be elected", Purpose.RECALL: "recall", Purpose.QUERY: "know"}
