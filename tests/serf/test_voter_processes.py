@@ -223,11 +223,12 @@ def garbage(draw: random.Random) -> list[bytes]:
         b"deploy web 1.2.3",
         b'{"Event": "query"}',
         msgpack.packb({"version": 1}),
-        msgpack.packb([2, 1, ATTEMPT, POLITY, 1, "leader"]),  # a version to come
-        msgpack.packb([1, 99, ATTEMPT]),
-        msgpack.packb([1, 1]),
-        msgpack.packb([1, 1, ATTEMPT, POLITY, 1, "leader", "one field more"]),
-        msgpack.packb([1, 1, ATTEMPT, POLITY, -1, "leader"]),
+        msgpack.packb([wire.VERSION + 1, 1, ATTEMPT, POLITY, 1, "leader"]),  # a version to come
+        msgpack.packb([wire.VERSION - 1, 1, ATTEMPT, POLITY, 1, "leader"]),  # and one gone by
+        msgpack.packb([wire.VERSION, 99, ATTEMPT]),
+        msgpack.packb([wire.VERSION, 1]),
+        msgpack.packb([wire.VERSION, 1, ATTEMPT, POLITY, 1, "leader", "one field more"]),
+        msgpack.packb([wire.VERSION, 1, ATTEMPT, POLITY, -1, "leader"]),
         msgpack.packb([True, 1, ATTEMPT, POLITY, 1, "leader"]),
         b"\xdd\xff\xff\xff\xff",  # an array of four thousand million items
         b"\x91" * 500,
