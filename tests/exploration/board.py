@@ -25,7 +25,8 @@ from typing import NamedTuple
 
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Verdict
+from polity_cli.core.ballot import ZERO, Ballot
+from polity_cli.core.candidacy import Phase, Purpose, Verdict
 from polity_cli.core.messages import Register
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
@@ -34,7 +35,7 @@ from tests.exploration.crowd import Crowd, Index, Role, Voter
 from tests.exploration.promises import History
 from tests.exploration.rules import TRUSTING, Trust, Turn, owner
 from tests.judging.operation import Violation
-from tests.simulation.world import SHAPES
+from tests.simulation.world import POLITY, ROLE, SHAPES
 
 Place = tuple[int, ...]
 """A state."""
@@ -62,6 +63,19 @@ class Act(NamedTuple):
 Step = Take | Act
 
 
+class Shortcuts(NamedTuple):
+    """Which reductions are made; a test compares explorations with and without each."""
+
+    symmetric: bool = True
+    news: bool = True
+    prompt: bool = True
+    votes: bool = True
+    spent: bool = True
+
+
+EVERY = Shortcuts()
+
+
 class Board(Crowd):
     """All states of one case with one order of ballots, made as they are asked for."""
 
@@ -71,19 +85,29 @@ class Board(Crowd):
         order: tuple[Slot, ...],
         *,
         trust: Trust = TRUSTING,
-        symmetric: bool = True,
+        lookers: frozenset[int] | None = None,
+        shortcuts: Shortcuts = EVERY,
     ) -> None:
-        super().__init__(case, order, trust)
-        self.symmetric = symmetric
+        self.lookers = frozenset(range(len(case.all_ops))) if lookers is None else lookers
+        super().__init__(case, order, trust, self.lookers)
+        self.shortcuts, self.symmetric = shortcuts, shortcuts.symmetric
         shape = SHAPES[str(case.n)]
         self._needed = (shape.q, shape.f)
         self.turns: Index[Turn] = Index()
         self._taken: dict[tuple[int, int, int], tuple[int, ...]] = {}
-        self._begun: dict[tuple[int, int], int | None] = {}
+        self._begun: dict[tuple[int, int], set[int]] = {}
         self._said: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
-        self._acted: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
+        self._acted: dict[tuple[int, int, int, int, Ballot], tuple[int, int, int, int]] = {}
         self._decides: dict[tuple[int, int], int] = {}
         self._told: dict[tuple[int, int, int], int] = {}
+        self._due: dict[tuple[int, int], int] = {}
+        self._may_cast: dict[int, tuple[int, int]] = {}
+        self._may_answer: dict[tuple[int, int, int], bool] = {}
+        self._trimmed: dict[tuple[int, int], int] = {}
+        self._asking: dict[int, bool] = {}
+        self._fast_votes = 0
+        self._looked: dict[tuple[int, int], set[int]] = {}
+        self._ending: dict[tuple[int, int, int], list[int]] = {}
 
     def start(self) -> Place:
         """The state in which the exploration begins: the case's past carried through."""
@@ -96,8 +120,7 @@ class Board(Crowd):
         return self._canonical(place)
 
     def _began(self, place: Place, op: int, past: Past) -> Place:
-        turn = self._begin(op, place[3 + past.reached[0][0]] if past.op.hints else -1)
-        assert turn is not None
+        (turn,) = self._begin(op, place[3 + past.reached[0][0]] if past.op.hints else -1)
         place = self._act(place, op, turn)
         last = past.reached[-1]
         for phase in count():
@@ -134,6 +157,10 @@ class Board(Crowd):
 
     def steps(self, place: Place) -> list[tuple[Step, Place]]:
         """Every step from here, and the state it leads to. Raises Violation, whose `step` says by which."""
+        if self.shortcuts.prompt and (op := self._due_of(place)) >= 0:
+            due = self._end_of(place, op)
+            if due is not None:
+                return [due]
         found: list[tuple[Step, Place]] = []
         voters = place[3:]
         kinds = [i for i, v in enumerate(voters) if not (self.symmetric and i and v == voters[i - 1])]
@@ -154,27 +181,155 @@ class Board(Crowd):
             for turn in self._turns_of(place, op):
                 step = Act(op, turn)
                 try:
-                    found.append((step, self._canonical(self._act(place, op, turn))))
+                    after = self._act(place, op, turn)
+                    if not self._is_idle(place, after, op, turn):
+                        found.append((step, self._canonical(after)))
                 except Violation as violation:
                     violation.step = step  # type: ignore[attr-defined]
                     raise
         return found
 
+    def _due_of(self, place: Place) -> int:
+        """An operation whose proposal is chosen and that was not told yet, or -1."""
+        key = (place[1], place[2])
+        known = self._due.get(key)
+        if known is None:
+            known = -1
+            for op, number in enumerate(self.ops.items[place[1]]):
+                if self._proposed(number) in self.pasts.items[place[2]].chosen:
+                    known = op
+            self._due[key] = known
+        return known
+
+    def _proposed(self, role: int) -> Chosen | None:
+        c = self.roles.items[role].candidacy
+        if c is not None and c.phase is Phase.ACCEPT and c.proposal is not None:
+            return Chosen(c.ballot, c.proposal)
+        if c is not None and c.phase is Phase.STAND and c.stood is not None:
+            return Chosen(c.base.ballot.fast, c.stood)
+        return None
+
+    def _end_of(self, place: Place, op: int) -> tuple[Step, Place] | None:
+        proposed = self._proposed(self.ops.items[place[1]][op])
+        for turn in self._turns_of(place, op):
+            outcome = self.turns.items[turn].outcome
+            if outcome is not None and outcome.chosen == proposed:
+                step = Act(op, turn)
+                try:
+                    return step, self._canonical(self._act(place, op, turn))
+                except Violation as violation:
+                    violation.step = step  # type: ignore[attr-defined]
+                    raise
+        return None
+
+    def _is_idle(self, place: Place, after: Place, op: int, turn: int) -> bool:
+        """True if the operation ends in a look, which nobody else notices, and its claim matters to nobody."""
+        if not (self.shortcuts.prompt and self.shortcuts.news):
+            return False
+        c = self.role(place, op).candidacy
+        return (
+            self.turns.items[turn].outcome is not None
+            and (c is None or c.phase is Phase.LOOK)
+            and not self.role(after, op).barred
+        )
+
     def _canonical(self, place: Place) -> Place:
-        """The one state for all that differ only in which voter is which, or in spent messages."""
+        """The one state for all that differ only in which voter is which, or in what is spent."""
         past, bare, effects, known = place[2], self._bare, self._effects, len(self.messages.items)
         alive = 0
-        voters = []
-        for voter in place[3:]:
-            voter = bare.get((voter, past)) or self._without(voter, past)
+        ops = place[1]
+        voters = [bare.get((voter, past)) or self._without(voter, past) for voter in place[3:]]
+        if self.shortcuts.votes and self.trust.messages:
+            voters = self._with_live_votes(voters)
+        if self.shortcuts.spent and self.trust.messages and self.trust.answers:
+            ops, voters = self._without_spent(ops, voters)
+        for voter in voters:
             effect = effects.get(voter)
             if effect is None or effect[0] != known:
                 effect = self._effects_on(voter)
             alive |= effect[2]
-            voters.append(voter)
         if self.symmetric:
             voters.sort()
-        return (place[0] & alive, place[1], past, *voters)
+        return (place[0] & alive, ops, past, *voters)
+
+    def _with_live_votes(self, voters: list[int]) -> list[int]:
+        """The voters without votes at which no quorum can meet any more."""
+        known, may = len(self._votes.items), self._may_cast
+        q, f = self._needed
+        counts = [0] * (f + 1)
+        cast = 0
+        for voter in voters:
+            it = may.get(voter)
+            if it is None or it[0] != known:
+                it = self._castable(voter)
+            bits = it[1]
+            cast |= self.voters.items[voter].votes
+            for k in range(f, 1, -1):
+                counts[k] |= counts[k - 1] & bits
+            counts[1] |= bits
+        if not cast:
+            return voters
+        dead = cast & ~((counts[q] & ~self._fast_votes) | counts[f])
+        return [self._trim(voter, dead) for voter in voters] if dead else voters
+
+    def _castable(self, voter: int) -> tuple[int, int]:
+        it = self.voters.items[voter]
+        bits = it.votes
+        fast = 0
+        for i, vote in enumerate(self._votes.items):
+            bits |= (it.register.promised <= vote.ballot) << i
+            fast |= vote.ballot.is_fast << i
+        self._fast_votes = fast
+        known = self._may_cast[voter] = (len(self._votes.items), bits)
+        return known
+
+    def _trim(self, voter: int, dead: int) -> int:
+        key = (voter, dead)
+        known = self._trimmed.get(key)
+        if known is None:
+            it = self.voters.items[voter]
+            known = self._trimmed[key] = self.voters(it._replace(votes=it.votes & ~dead))
+        return known
+
+    def _without_spent(self, ops: int, voters: list[int]) -> tuple[int, list[int]]:
+        """Operations that can hear nothing useful any more are over; what has reached nobody is as if new."""
+        roles = self.ops.items[ops]
+        for op, role in enumerate(roles):
+            if op in self.lookers:
+                continue
+            live = self._asking.get(role)
+            if live is None:
+                c = self.roles.items[role].candidacy
+                live = self._asking[role] = c is not None and c.phase is not Phase.LOOK
+            if not live:
+                continue
+            hopes = 0
+            for voter in voters:
+                hope = self._may_answer.get((op, role, voter))
+                if hope is None:
+                    hope = self._hope(op, role, voter)
+                hopes += hope
+            if hopes < self._needed[0]:
+                over = self.roles(OVER)
+                roles = (*roles[:op], over, *roles[op + 1 :])
+                told = []
+                for voter in voters:
+                    key = (voter, op, over)
+                    if key not in self._told:
+                        self._told[key] = self._telling(voter, op, OVER)
+                    told.append(self._told[key])
+                voters = told
+                ops = self.ops(roles)
+        return ops, voters
+
+    def _hope(self, op: int, role: int, voter: int) -> bool:
+        """True if the voter gave an answer that the operation needs, or may yet give one."""
+        it = self.voters.items[voter]
+        c = self.roles.items[role].candidacy
+        assert c is not None
+        passed = it.register.accepted > c.ballot if c.phase is Phase.STAND else it.register.promised > c.ballot
+        known = self._may_answer[op, role, voter] = bool(self.answers.items[it.answers[op]]) or not passed
+        return known
 
     # The way back.
 
@@ -210,12 +365,17 @@ class Board(Crowd):
             vote = self._votes.items[low.bit_length() - 1]
             votes = sum([1 for v in place[3:] if self.voters.items[v].votes & low])
             if votes >= self._needed[vote.ballot.kind]:
-                place = (*place[:2], self._choose(place[2], low), *place[3:])
+                place = (place[0] | self._news_of(vote), place[1], self._choose(place[2], low), *place[3:])
                 by = owner(vote.tenure.claim)
                 if by is not None and self.role(place, by).barred:
                     name = self.case.all_ops[by].name
                     raise Violation(f"S3: {name} ended without effect, and now {vote.tenure} is chosen")
         return place
+
+    def _news_of(self, chosen: Chosen) -> int:
+        if not self.shortcuts.news:
+            return 0
+        return 1 << self.messages(m.Announce(POLITY, self.rules.electorate.epoch, ROLE, *chosen))
 
     def _choose(self, past: int, vote: int) -> int:
         known = self._decides.get((past, vote))
@@ -237,8 +397,12 @@ class Board(Crowd):
             if role.begun:
                 return []
             hints = [-1, *(sorted(set(place[3:])) if self.case.all_ops[op].hints else [])]
-            begun = {self._begin(op, hint) for hint in hints}
-            return sorted(turn for turn in begun if turn is not None)
+            begun = set[int]().union(*[self._begin(op, hint) for hint in hints])
+            if self.trust.looks:
+                begun |= self._begin_after_look(op, place[2])
+            return sorted(begun)
+        if self.trust.looks and role.candidacy.phase is Phase.LOOK:
+            return self._told_turns(op, number, place[2])
         heard_of = self._heard
         answers = tuple([heard_of.get((op, number, v)) or self._offered(op, number, v) for v in place[3:]])
         key = (number, op, answers)
@@ -249,17 +413,46 @@ class Board(Crowd):
             known = self._said[key] = [self.turns(turn) for turn in turns]
         return known
 
-    def _begin(self, op: int, hint: int) -> int | None:
-        """The number of an operation's first turn with this voter's register, or with none, as its hint."""
+    def _begin(self, op: int, hint: int) -> set[int]:
+        """The numbers of an operation's first turns with this voter's register, or with none, as its hint."""
         key = (op, hint)
         if key not in self._begun:
-            turn = self.rules.begin(op, None if hint < 0 else self.voters.items[hint].register)
-            self._begun[key] = None if turn is None else self.turns(turn)
+            turns = self.rules.begin(op, None if hint < 0 else self.voters.items[hint].register)
+            self._begun[key] = {self.turns(turn) for turn in turns}
         return self._begun[key]
+
+    def _told_turns(self, op: int, number: int, past: int) -> list[int]:
+        """How a look may end: whatever is chosen may be found settled, unless a quorum had gone past it before."""
+        key = (number, op, past)
+        known = self._ending.get(key)
+        if known is None:
+            role = self.roles.items[number]
+            assert role.candidacy is not None
+            turns = self.rules.turns(op, role.candidacy, ())
+            for chosen in self.pasts.items[past].chosen:
+                if chosen.ballot >= role.since:
+                    turns += self.rules.told(op, role.candidacy, chosen)
+            known = self._ending[key] = [self.turns(turn) for turn in turns]
+        return known
+
+    def _begin_after_look(self, op: int, past: int) -> set[int]:
+        """The first turns of an operation that looked first: a look finds nothing, or a chosen vacancy."""
+        known = self._looked.get((op, past))
+        if known is None:
+            found = self.rules.begin_after_look(op, None)
+            if self.case.all_ops[op].purpose is Purpose.ELECT:
+                chosen = self.pasts.items[past].chosen
+                for c in chosen:
+                    if c.tenure.is_vacant:
+                        found += self.rules.begin_after_look(op, c)
+            known = self._looked[op, past] = {self.turns(turn) for turn in found}
+        return known
 
     def _act(self, place: Place, op: int, turn: int) -> Place:
         """The state once an operation has taken a turn."""
-        key = (place[1], place[2], op, turn)
+        taken = self.turns.items[turn].candidacy
+        looks = self.trust.looks and taken is not None and taken.phase is Phase.LOOK
+        key = (place[1], place[2], op, turn, self._gone_past(place) if looks else ZERO)
         known = self._acted.get(key)
         if known is None:
             known = self._acted[key] = self._acting(*key)
@@ -274,16 +467,25 @@ class Board(Crowd):
             voters.append(told)
         return (place[0] | sent, ops, past, *voters)
 
+    def _gone_past(self, place: Place) -> Ballot:
+        """The lowest ballot above which a quorum has accepted nothing."""
+        return sorted(register.accepted for register in self.registers(place))[self._needed[0] - 1]
+
     def _in(self, bits: int) -> list[m.Message]:
         return [self.messages.items[i] for i in range(bits.bit_length()) if bits >> i & 1]
 
-    def _acting(self, ops: int, past: int, op: int, turn: int) -> tuple[int, int, int, int]:
+    def _acting(self, ops: int, past: int, op: int, turn: int, since: Ballot) -> tuple[int, int, int, int]:
         roles = list(self.ops.items[ops])
         before = self.roles.items[roles[op]]
         now = self.pasts.items[past]
         start = before.start if before.begun else now.term
         taken = self.turns.items[turn]
-        role = Role(True, taken.candidacy, start)
+        role = Role(True, taken.candidacy, start, False, since)
+        if taken.candidacy is not None and isinstance(taken.sent, m.Stand) and not taken.then:
+            # After a look.
+            base = Chosen(taken.candidacy.base.ballot, taken.candidacy.base.tenure)
+            if base not in now.chosen:
+                raise Violation(f"S3: {self.case.all_ops[op].name} takes for settled what is not chosen: {base}")
         if taken.outcome is not None:
             now = promises.end(now, self.case.all_ops, op, start, taken.outcome)
             role = OVER if taken.outcome.verdict in _TAKE_EFFECT else BARRED
@@ -294,7 +496,8 @@ class Board(Crowd):
                         f"S3: {self.case.all_ops[by].name} ended without effect, but {t} was recalled"
                     )
         sent = 0
-        if taken.sent is not None and not isinstance(taken.sent, m.Read):
+        silent = (m.Read, m.Announce) if self.shortcuts.news else m.Read
+        if taken.sent is not None and not isinstance(taken.sent, silent):
             sent = 1 << self.messages(taken.sent)
         roles[op] = self.roles(role)
         return self.ops(tuple(roles)), self.pasts(now), roles[op], sent

@@ -18,11 +18,12 @@ from typing import Generic, NamedTuple, TypeVar
 
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
+from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.candidacy import Candidacy, Phase
 from polity_cli.core.messages import Register, Stand, State
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
-from tests.exploration.cases import Case, LastLook, Slot
+from tests.exploration.cases import Case, Slot
 from tests.exploration.promises import History
 from tests.exploration.rules import Rules, Trust, owner
 
@@ -54,21 +55,23 @@ class Voter(NamedTuple):
 class Role(NamedTuple):
     """The part an operation plays: not begun, under way with a candidacy since term `start`, or over.
 
-    `barred` says that it ended with a verdict by which its claim must never be chosen.
+    `barred` says that it ended with a verdict by which its claim must never be chosen. A quorum had accepted
+    nothing above `since` when its look began.
     """
 
     begun: bool = False
     candidacy: Candidacy | None = None
     start: int = 0
     barred: bool = False
+    since: Ballot = ZERO
 
 
 class Crowd:
     """All voters that a case may come to have."""
 
-    def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust) -> None:
+    def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust, lookers: frozenset[int]) -> None:
         self.case, self.trust = case, trust
-        self.rules = Rules(case, order, trust)
+        self.rules = Rules(case, order, trust, lookers)
         self.messages: Index[m.Message] = Index()
         self.answers: Index[frozenset[State]] = Index()
         self.voters: Index[Voter] = Index()
@@ -114,9 +117,9 @@ class Crowd:
         choices = []
         for op, number in enumerate(self.ops.items[ops]):
             role = self.roles.items[number]
-            if self._looks_lazily(role):
+            if self._looks_lazily(role) and not self.trust.looks:
                 kept = {before.answers[op]}
-                if not self.answers.items[before.answers[op]] and self._may_be_stale(op, role):
+                if not self.answers.items[before.answers[op]]:
                     # An answer of before this change is under way to the look, or it is not.
                     earlier = self._now(op, role, before.register)
                     if earlier != self._now(op, role, register):
@@ -131,10 +134,6 @@ class Crowd:
 
     def _looks_lazily(self, role: Role) -> bool:
         return self.trust.answers and role.candidacy is not None and role.candidacy.phase is Phase.LOOK
-
-    def _may_be_stale(self, op: int, role: Role) -> bool:
-        assert role.candidacy is not None
-        return self.case.last_look is LastLook.ANY or self.rules.goes_on(op, role.candidacy)
 
     def _now(self, op: int, role: Role, register: Register) -> int:
         """The answer that a voter with this register gives to what the operation asks now, as a set."""
@@ -152,7 +151,7 @@ class Crowd:
 
     def _asked(self, op: int, role: Role, register: Register, answers: set[State]) -> int:
         c = role.candidacy
-        if c is None:
+        if c is None or (self.trust.looks and c.phase is Phase.LOOK):
             return self.answers(frozenset())
         asked = [candidacy.message(c)]
         if not self.trust.answers and c.phase is Phase.ACCEPT:

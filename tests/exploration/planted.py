@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.exploration.cases import Case, Fate, LastLook, Past, elect, orders, query, recall
+from tests.exploration.cases import Case, Fate, Past, elect, orders, query, recall
 from tests.exploration.rules import TRUSTING, Trust
 from tests.exploration.search import Found, explore
 from tests.simulation.bugs import BUGS, HARMLESS
@@ -75,14 +75,12 @@ LOWER = Case(
     3,
     (elect("W", 1),),
     (Past(recall("R", hints=False), ((2,),), Fate.STAYS), _STANDING),
-    last_look=LastLook.NONE,
 )
 CONTESTED = Case(
     "a candidate that came second at one voter, and a query",
     3,
     (_Q,),
     (Past(elect("X", 1), ((0,),), Fate.DIES), Past(elect("E", 0), ((0,),), Fate.STAYS)),
-    last_look=LastLook.NONE,
 )
 COMPLETED = Case(
     "two votes of five, and a rival that began to put them through",
@@ -131,7 +129,7 @@ CAUGHT = {
     "a_look_tells_whatever_is_pending": Planted(PENDING, "S3"),
     "whatever_was_accepted_is_announced": Planted(ER, "S3"),
     "a_vacancy_has_no_claim": Planted(OVERTAKEN, "S3"),
-    "a_candidate_only_stands": Planted(EE._replace(last_look=LastLook.NONE), "L1"),
+    "a_candidate_only_stands": Planted(EE, "L1"),
     "each_attempt_has_a_new_claim": Planted(OVERTAKEN, "S3"),
     "pending_is_forgotten": Planted(EE, "S3"),
     "pending_is_ignored_in_a_look": Planted(OUTLIVED, "S3"),
@@ -144,7 +142,7 @@ CAUGHT = {
 SAFE = {
     "an_announcement_overrides_a_promise": Planted(LOWER, "", _MESSAGES),
     "recovery_takes_the_most_voted": Planted(SPLIT, ""),
-    "recovery_takes_any_vote_of_three": Planted(EE._replace(last_look=LastLook.NONE), ""),
+    "recovery_takes_any_vote_of_three": Planted(EE, ""),
 }
 """What looks like a bug and is none: the whole case is explored and nothing found."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from tests.exploration.board import Board, Place, Step
+from tests.exploration.board import EVERY, Board, Place, Shortcuts, Step
 from tests.exploration.cases import Case, Slot
 from tests.exploration.lone import stuck
 from tests.exploration.rules import TRUSTING, Trust
@@ -38,7 +38,8 @@ def explore(
     order: tuple[Slot, ...],
     *,
     trust: Trust = TRUSTING,
-    symmetric: bool = True,
+    lookers: frozenset[int] | None = None,
+    shortcuts: Shortcuts = EVERY,
     traced: bool = False,
     with_lone: bool = True,
     limit: int | None = None,
@@ -48,7 +49,7 @@ def explore(
     `seconds` are of one core. Steps are told if `traced`; without it a violation has no trace, only a text.
     """
     began = time.process_time()
-    search = Search(Board(case, order, trust=trust, symmetric=symmetric), traced=traced)
+    search = Search(Board(case, order, trust=trust, lookers=lookers, shortcuts=shortcuts), traced=traced)
     violation, runs = "", 0
     trace: tuple[str, ...] = ()
     with _no_garbage():
