@@ -2,7 +2,7 @@
 
 A state is `(messages, ops, past, voter, voter, ...)`:
 
-    messages   a set of bits: every query and announcement sent so far that can still change a register
+    messages   a set of bits: every query and announcement there is so far that can still change a register
     ops        number of a tuple of `Role`s: how far each operation is
     past       number of a `promises.History`: what is chosen
     voter      number of a `Voter`: a register, the answers given to each operation, and the votes ever cast
@@ -16,6 +16,10 @@ Voters have numbers only where they are told apart: their ids are equal for all 
 operation's own voter is whichever register it is given as a hint, so states that differ by the order of
 voters are one state (`symmetric`). An answer that changes no register may be given at any time and costs
 nobody anything: it is given at once, whenever it can be. Hearing it is up to the operation.
+
+A vote is forgotten once no quorum can meet at it any more (`votes`): too many voters have promised more. An
+operation that too few voters can still answer to any purpose is spent: it will say nothing more (`spent`).
+How operations end, and looks, take no steps either where looks are trusted: see `endings` and `looks`.
 """
 
 from __future__ import annotations
@@ -25,25 +29,20 @@ from typing import NamedTuple
 
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
-from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Phase, Purpose, Verdict
+from polity_cli.core.candidacy import Phase, Verdict
 from polity_cli.core.messages import Register
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
 from tests.exploration.cases import Case, Fate, Past, Slot
-from tests.exploration.crowd import Crowd, Index, Role, Voter
+from tests.exploration.crowd import Role, Voter
+from tests.exploration.endings import BARRED, OVER, TAKE_EFFECT, Endings
 from tests.exploration.promises import History
-from tests.exploration.rules import TRUSTING, Trust, Turn, owner
+from tests.exploration.rules import TRUSTING, Trust, owner
 from tests.judging.operation import Violation
 from tests.simulation.world import POLITY, ROLE, SHAPES
 
 Place = tuple[int, ...]
 """A state."""
-
-
-OVER = Role(begun=True)
-BARRED = Role(begun=True, barred=True)
-_TAKE_EFFECT = (Verdict.WON, Verdict.RECALLED, Verdict.UNKNOWN)
 
 
 class Take(NamedTuple):
@@ -67,8 +66,6 @@ class Shortcuts(NamedTuple):
     """Which reductions are made; a test compares explorations with and without each."""
 
     symmetric: bool = True
-    news: bool = True
-    prompt: bool = True
     votes: bool = True
     spent: bool = True
 
@@ -76,7 +73,7 @@ class Shortcuts(NamedTuple):
 EVERY = Shortcuts()
 
 
-class Board(Crowd):
+class Board(Endings):
     """All states of one case with one order of ballots, made as they are asked for."""
 
     def __init__(
@@ -85,29 +82,23 @@ class Board(Crowd):
         order: tuple[Slot, ...],
         *,
         trust: Trust = TRUSTING,
-        lookers: frozenset[int] | None = None,
         shortcuts: Shortcuts = EVERY,
     ) -> None:
-        self.lookers = frozenset(range(len(case.all_ops))) if lookers is None else lookers
-        super().__init__(case, order, trust, self.lookers)
-        self.shortcuts, self.symmetric = shortcuts, shortcuts.symmetric
+        super().__init__(case, order, trust)
+        self.symmetric = shortcuts.symmetric
+        self._forgets_votes = shortcuts.votes and trust.messages
+        self._forgets_spent = shortcuts.spent and trust.messages and trust.answers and trust.looks
         shape = SHAPES[str(case.n)]
         self._needed = (shape.q, shape.f)
-        self.turns: Index[Turn] = Index()
         self._taken: dict[tuple[int, int, int], tuple[int, ...]] = {}
-        self._begun: dict[tuple[int, int], set[int]] = {}
-        self._said: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
-        self._acted: dict[tuple[int, int, int, int, Ballot], tuple[int, int, int, int]] = {}
+        self._acted: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
         self._decides: dict[tuple[int, int], int] = {}
         self._told: dict[tuple[int, int, int], int] = {}
-        self._due: dict[tuple[int, int], int] = {}
         self._may_cast: dict[int, tuple[int, int]] = {}
         self._may_answer: dict[tuple[int, int, int], bool] = {}
         self._trimmed: dict[tuple[int, int], int] = {}
-        self._asking: dict[int, bool] = {}
+        self._values_known: set[tuple[int, int]] = set()
         self._fast_votes = 0
-        self._looked: dict[tuple[int, int], set[int]] = {}
-        self._ending: dict[tuple[int, int, int], list[int]] = {}
 
     def start(self) -> Place:
         """The state in which the exploration begins: the case's past carried through."""
@@ -137,17 +128,19 @@ class Board(Crowd):
     def _over(self, place: Place, op: int) -> Place:
         roles = list(self.ops.items[place[1]])
         roles[op] = self.roles(OVER)
-        voters = [self._telling(voter, op, OVER) for voter in place[3:]]
-        return (place[0], self.ops(tuple(roles)), place[2], *voters)
+        return (place[0], self.ops(tuple(roles)), place[2], *self._tell(list(place[3:]), op, roles[op]))
 
     def _best(self, place: Place, op: int) -> int:
         """The turn of an operation that nobody disturbs."""
 
         def worth(turn: int) -> tuple[bool, int, int]:
             it = self.turns.items[turn]
-            return it.outcome is None or it.outcome.verdict is Verdict.NO_QUORUM, len(it.then), -len(it.how)
+            goes_well = it.outcome is not None and it.outcome.verdict is not Verdict.NO_QUORUM
+            goes_on = it.candidacy is not None and it.candidacy.phase is not Phase.LOOK
+            return not (goes_well or goes_on), len(it.then), -len(it.how)
 
-        return min(self._turns_of(place, op), key=worth)
+        said = self._said_of(op, self.ops.items[place[1]][op], place[3:])
+        return min(self.said.items[said], key=worth)
 
     def role(self, place: Place, op: int) -> Role:
         return self.roles.items[self.ops.items[place[1]][op]]
@@ -157,81 +150,27 @@ class Board(Crowd):
 
     def steps(self, place: Place) -> list[tuple[Step, Place]]:
         """Every step from here, and the state it leads to. Raises Violation, whose `step` says by which."""
-        if self.shortcuts.prompt and (op := self._due_of(place)) >= 0:
-            due = self._end_of(place, op)
-            if due is not None:
-                return [due]
         found: list[tuple[Step, Place]] = []
         voters = place[3:]
-        kinds = [i for i, v in enumerate(voters) if not (self.symmetric and i and v == voters[i - 1])]
-        step: Step
-        for i in kinds:
-            todo = place[0] & self._effects_on(voters[i])[1]
-            while todo:
-                low = todo & -todo
-                todo ^= low
-                step = Take(voters[i], low.bit_length() - 1)
-                try:
-                    afters = self._take(place, 3 + i, step.message)
-                    found.extend([(step, self._canonical(after)) for after in afters])
-                except Violation as violation:
-                    violation.step = step  # type: ignore[attr-defined]
-                    raise
-        for op in range(len(self.case.all_ops)):
-            for turn in self._turns_of(place, op):
-                step = Act(op, turn)
-                try:
-                    after = self._act(place, op, turn)
-                    if not self._is_idle(place, after, op, turn):
-                        found.append((step, self._canonical(after)))
-                except Violation as violation:
-                    violation.step = step  # type: ignore[attr-defined]
-                    raise
+        step: Step | None = None
+        try:
+            for i, voter in enumerate(voters):
+                if self.symmetric and i and voter == voters[i - 1]:
+                    continue
+                todo = place[0] & self._effects_on(voter)[1]
+                while todo:
+                    low = todo & -todo
+                    todo ^= low
+                    step = Take(voter, low.bit_length() - 1)
+                    found += [(step, self._canonical(at)) for at in self._take(place, 3 + i, step.message)]
+            for op in range(len(self.case.all_ops)):
+                for turn in self._turns_of(place, op):
+                    step = Act(op, turn)
+                    found.append((step, self._canonical(self._act(place, op, turn))))
+        except Violation as violation:
+            violation.step = step  # type: ignore[attr-defined]
+            raise
         return found
-
-    def _due_of(self, place: Place) -> int:
-        """An operation whose proposal is chosen and that was not told yet, or -1."""
-        key = (place[1], place[2])
-        known = self._due.get(key)
-        if known is None:
-            known = -1
-            for op, number in enumerate(self.ops.items[place[1]]):
-                if self._proposed(number) in self.pasts.items[place[2]].chosen:
-                    known = op
-            self._due[key] = known
-        return known
-
-    def _proposed(self, role: int) -> Chosen | None:
-        c = self.roles.items[role].candidacy
-        if c is not None and c.phase is Phase.ACCEPT and c.proposal is not None:
-            return Chosen(c.ballot, c.proposal)
-        if c is not None and c.phase is Phase.STAND and c.stood is not None:
-            return Chosen(c.base.ballot.fast, c.stood)
-        return None
-
-    def _end_of(self, place: Place, op: int) -> tuple[Step, Place] | None:
-        proposed = self._proposed(self.ops.items[place[1]][op])
-        for turn in self._turns_of(place, op):
-            outcome = self.turns.items[turn].outcome
-            if outcome is not None and outcome.chosen == proposed:
-                step = Act(op, turn)
-                try:
-                    return step, self._canonical(self._act(place, op, turn))
-                except Violation as violation:
-                    violation.step = step  # type: ignore[attr-defined]
-                    raise
-        return None
-
-    def _is_idle(self, place: Place, after: Place, op: int, turn: int) -> bool:
-        """True if the operation ends in a look, which nobody else notices, and its claim matters to nobody."""
-        if not (self.shortcuts.prompt and self.shortcuts.news):
-            return False
-        c = self.role(place, op).candidacy
-        return (
-            self.turns.items[turn].outcome is not None
-            and (c is None or c.phase is Phase.LOOK)
-            and not self.role(after, op).barred
-        )
 
     def _canonical(self, place: Place) -> Place:
         """The one state for all that differ only in which voter is which, or in what is spent."""
@@ -239,9 +178,13 @@ class Board(Crowd):
         alive = 0
         ops = place[1]
         voters = [bare.get((voter, past)) or self._without(voter, past) for voter in place[3:]]
-        if self.shortcuts.votes and self.trust.messages:
+        if self._forgets_votes:
             voters = self._with_live_votes(voters)
-        if self.shortcuts.spent and self.trust.messages and self.trust.answers:
+        if self.symmetric:
+            voters.sort()
+        if self.trust.looks:
+            ops, past, voters = self._with_ends(ops, past, voters)
+        if self._forgets_spent:
             ops, voters = self._without_spent(ops, voters)
         for voter in voters:
             effect = effects.get(voter)
@@ -273,6 +216,7 @@ class Board(Crowd):
         return [self._trim(voter, dead) for voter in voters] if dead else voters
 
     def _castable(self, voter: int) -> tuple[int, int]:
+        """The votes that this voter has cast or may yet cast, and of how many it was asked."""
         it = self.voters.items[voter]
         bits = it.votes
         fast = 0
@@ -292,16 +236,10 @@ class Board(Crowd):
         return known
 
     def _without_spent(self, ops: int, voters: list[int]) -> tuple[int, list[int]]:
-        """Operations that can hear nothing useful any more are over; what has reached nobody is as if new."""
+        """Operations that can hear nothing useful any more say nothing more."""
         roles = self.ops.items[ops]
         for op, role in enumerate(roles):
-            if op in self.lookers:
-                continue
-            live = self._asking.get(role)
-            if live is None:
-                c = self.roles.items[role].candidacy
-                live = self._asking[role] = c is not None and c.phase is not Phase.LOOK
-            if not live:
+            if not self._is_asking(role):
                 continue
             hopes = 0
             for voter in voters:
@@ -310,15 +248,9 @@ class Board(Crowd):
                     hope = self._hope(op, role, voter)
                 hopes += hope
             if hopes < self._needed[0]:
-                over = self.roles(OVER)
-                roles = (*roles[:op], over, *roles[op + 1 :])
-                told = []
-                for voter in voters:
-                    key = (voter, op, over)
-                    if key not in self._told:
-                        self._told[key] = self._telling(voter, op, OVER)
-                    told.append(self._told[key])
-                voters = told
+                spent = self._spent(op, role)
+                roles = (*roles[:op], spent, *roles[op + 1 :])
+                voters = self._tell(voters, op, spent)
                 ops = self.ops(roles)
         return ops, voters
 
@@ -327,7 +259,9 @@ class Board(Crowd):
         it = self.voters.items[voter]
         c = self.roles.items[role].candidacy
         assert c is not None
-        passed = it.register.accepted > c.ballot if c.phase is Phase.STAND else it.register.promised > c.ballot
+        passed = (
+            it.register.accepted > c.ballot if c.phase is Phase.STAND else it.register.promised > c.ballot
+        )
         known = self._may_answer[op, role, voter] = bool(self.answers.items[it.answers[op]]) or not passed
         return known
 
@@ -340,8 +274,14 @@ class Board(Crowd):
         else:
             ends = [self._act(place, step.op, step.turn)]
         end = next(end for end in ends if self._canonical(end) == after)
-        bare = [self._without(voter, end[2]) for voter in end[3:]]
-        return sorted(range(len(bare)), key=lambda i: bare[i]) if self.symmetric else list(range(len(bare)))
+        if not self.symmetric:
+            return list(range(self.case.n))
+        registers = [self.voters.items[v].register for v in end[3:]]
+        order = []
+        for v in after[3:]:
+            order.append(registers.index(self.voters.items[v].register))
+            registers[order[-1]] = None  # type: ignore[call-overload]
+        return order
 
     # Voters.
 
@@ -373,7 +313,8 @@ class Board(Crowd):
         return place
 
     def _news_of(self, chosen: Chosen) -> int:
-        if not self.shortcuts.news:
+        """Where looks are trusted, what is chosen is announced at once; taking it is up to the voters."""
+        if not self.trust.looks:
             return 0
         return 1 << self.messages(m.Announce(POLITY, self.rules.electorate.epoch, ROLE, *chosen))
 
@@ -389,114 +330,71 @@ class Board(Crowd):
 
     # Operations.
 
-    def _turns_of(self, place: Place, op: int) -> list[int]:
-        """The turns an operation may take."""
+    def _turns_of(self, place: Place, op: int) -> tuple[int, ...]:
+        """The turns an operation may take that others can notice, or, where looks are not trusted, all."""
         number = self.ops.items[place[1]][op]
         role = self.roles.items[number]
         if role.candidacy is None:
             if role.begun:
-                return []
+                return ()
             hints = [-1, *(sorted(set(place[3:])) if self.case.all_ops[op].hints else [])]
             begun = set[int]().union(*[self._begin(op, hint) for hint in hints])
             if self.trust.looks:
                 begun |= self._begin_after_look(op, place[2])
-            return sorted(begun)
-        if self.trust.looks and role.candidacy.phase is Phase.LOOK:
-            return self._told_turns(op, number, place[2])
-        heard_of = self._heard
-        answers = tuple([heard_of.get((op, number, v)) or self._offered(op, number, v) for v in place[3:]])
-        key = (number, op, answers)
-        known = self._said.get(key)
-        if known is None:
-            heard = tuple([self.answers.items[a] for a in answers])
-            turns = self.rules.turns(op, role.candidacy, heard)
-            known = self._said[key] = [self.turns(turn) for turn in turns]
-        return known
-
-    def _begin(self, op: int, hint: int) -> set[int]:
-        """The numbers of an operation's first turns with this voter's register, or with none, as its hint."""
-        key = (op, hint)
-        if key not in self._begun:
-            turns = self.rules.begin(op, None if hint < 0 else self.voters.items[hint].register)
-            self._begun[key] = {self.turns(turn) for turn in turns}
-        return self._begun[key]
-
-    def _told_turns(self, op: int, number: int, past: int) -> list[int]:
-        """How a look may end: whatever is chosen may be found settled, unless a quorum had gone past it before."""
-        key = (number, op, past)
-        known = self._ending.get(key)
-        if known is None:
-            role = self.roles.items[number]
-            assert role.candidacy is not None
-            turns = self.rules.turns(op, role.candidacy, ())
-            for chosen in self.pasts.items[past].chosen:
-                if chosen.ballot >= role.since:
-                    turns += self.rules.told(op, role.candidacy, chosen)
-            known = self._ending[key] = [self.turns(turn) for turn in turns]
-        return known
-
-    def _begin_after_look(self, op: int, past: int) -> set[int]:
-        """The first turns of an operation that looked first: a look finds nothing, or a chosen vacancy."""
-        known = self._looked.get((op, past))
-        if known is None:
-            found = self.rules.begin_after_look(op, None)
-            if self.case.all_ops[op].purpose is Purpose.ELECT:
-                chosen = self.pasts.items[past].chosen
-                for c in chosen:
-                    if c.tenure.is_vacant:
-                        found += self.rules.begin_after_look(op, c)
-            known = self._looked[op, past] = {self.turns(turn) for turn in found}
-        return known
+                return tuple(sorted(turn for turn in begun if self._is_noticed(turn)))
+            return tuple(sorted(begun))
+        if not self.trust.looks:
+            return self.said.items[self._said_of(op, number, place[3:])]
+        if role.candidacy.phase is Phase.LOOK:
+            return ()
+        return self._going_on(self._said_of(op, number, place[3:]))
 
     def _act(self, place: Place, op: int, turn: int) -> Place:
         """The state once an operation has taken a turn."""
-        taken = self.turns.items[turn].candidacy
-        looks = self.trust.looks and taken is not None and taken.phase is Phase.LOOK
-        key = (place[1], place[2], op, turn, self._gone_past(place) if looks else ZERO)
+        key = (place[1], place[2], op, turn)
         known = self._acted.get(key)
         if known is None:
             known = self._acted[key] = self._acting(*key)
         ops, past, role, sent = known
-        if sent:
+        if sent and (sent, place[0]) not in self._values_known:
             promises.check_value(self._in(sent), self._in(place[0]))
-        voters = []
-        for voter in place[3:]:
+            self._values_known.add((sent, place[0]))
+        return (place[0] | sent, ops, past, *self._tell(list(place[3:]), op, role))
+
+    def _tell(self, voters: list[int], op: int, role: int) -> list[int]:
+        """The voters once an operation asks what it asks now."""
+        telling = []
+        for voter in voters:
             told = self._told.get((voter, op, role))
             if told is None:
                 told = self._told[voter, op, role] = self._telling(voter, op, self.roles.items[role])
-            voters.append(told)
-        return (place[0] | sent, ops, past, *voters)
-
-    def _gone_past(self, place: Place) -> Ballot:
-        """The lowest ballot above which a quorum has accepted nothing."""
-        return sorted(register.accepted for register in self.registers(place))[self._needed[0] - 1]
+            telling.append(told)
+        return telling
 
     def _in(self, bits: int) -> list[m.Message]:
         return [self.messages.items[i] for i in range(bits.bit_length()) if bits >> i & 1]
 
-    def _acting(self, ops: int, past: int, op: int, turn: int, since: Ballot) -> tuple[int, int, int, int]:
+    def _acting(self, ops: int, past: int, op: int, turn: int) -> tuple[int, int, int, int]:
         roles = list(self.ops.items[ops])
         before = self.roles.items[roles[op]]
         now = self.pasts.items[past]
         start = before.start if before.begun else now.term
         taken = self.turns.items[turn]
-        role = Role(True, taken.candidacy, start, False, since)
         if taken.candidacy is not None and isinstance(taken.sent, m.Stand) and not taken.then:
             # After a look.
             base = Chosen(taken.candidacy.base.ballot, taken.candidacy.base.tenure)
             if base not in now.chosen:
-                raise Violation(f"S3: {self.case.all_ops[op].name} takes for settled what is not chosen: {base}")
+                raise Violation(
+                    f"S3: {self.case.all_ops[op].name} takes for settled what is not chosen: {base}"
+                )
         if taken.outcome is not None:
-            now = promises.end(now, self.case.all_ops, op, start, taken.outcome)
-            role = OVER if taken.outcome.verdict in _TAKE_EFFECT else BARRED
-            for t in now.implied - self.pasts.items[past].implied:
-                by = owner(t.claim)
-                if by is not None and self.roles.items[roles[by]].barred:
-                    raise Violation(
-                        f"S3: {self.case.all_ops[by].name} ended without effect, but {t} was recalled"
-                    )
+            now = self._ended(now, ops, op, start, taken.outcome)
+            role = OVER if taken.outcome.verdict in TAKE_EFFECT else BARRED
+        else:
+            assert taken.candidacy is not None
+            role = self._under_way(op, taken.candidacy, start, now)
         sent = 0
-        silent = (m.Read, m.Announce) if self.shortcuts.news else m.Read
+        silent = (m.Read, m.Announce) if self.trust.looks else m.Read
         if taken.sent is not None and not isinstance(taken.sent, silent):
             sent = 1 << self.messages(taken.sent)
         roles[op] = self.roles(role)

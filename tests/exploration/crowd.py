@@ -55,8 +55,8 @@ class Voter(NamedTuple):
 class Role(NamedTuple):
     """The part an operation plays: not begun, under way with a candidacy since term `start`, or over.
 
-    `barred` says that it ended with a verdict by which its claim must never be chosen. A quorum had accepted
-    nothing above `since` when its look began.
+    `barred` says that it ended, or may have, with a verdict by which its claim must never be chosen. `since`
+    is the newest ballot chosen when it last said something. See `endings`.
     """
 
     begun: bool = False
@@ -69,9 +69,9 @@ class Role(NamedTuple):
 class Crowd:
     """All voters that a case may come to have."""
 
-    def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust, lookers: frozenset[int]) -> None:
+    def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust) -> None:
         self.case, self.trust = case, trust
-        self.rules = Rules(case, order, trust, lookers)
+        self.rules = Rules(case, order, trust)
         self.messages: Index[m.Message] = Index()
         self.answers: Index[frozenset[State]] = Index()
         self.voters: Index[Voter] = Index()
@@ -117,7 +117,7 @@ class Crowd:
         choices = []
         for op, number in enumerate(self.ops.items[ops]):
             role = self.roles.items[number]
-            if self._looks_lazily(role) and not self.trust.looks:
+            if self._looks_lazily(role):
                 kept = {before.answers[op]}
                 if not self.answers.items[before.answers[op]]:
                     # An answer of before this change is under way to the look, or it is not.
@@ -133,7 +133,8 @@ class Crowd:
         return tuple(self.voters(Voter(register, kept, votes)) for kept in product(*choices))
 
     def _looks_lazily(self, role: Role) -> bool:
-        return self.trust.answers and role.candidacy is not None and role.candidacy.phase is Phase.LOOK
+        lazily = self.trust.answers and not self.trust.looks
+        return lazily and role.candidacy is not None and role.candidacy.phase is Phase.LOOK
 
     def _now(self, op: int, role: Role, register: Register) -> int:
         """The answer that a voter with this register gives to what the operation asks now, as a set."""

@@ -102,9 +102,9 @@ class _Twin(MemoryLedger):
 class Rules:
     """The rules for the voters and operations of a case, with ballot ids in this order."""
 
-    def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust, lookers: frozenset[int]) -> None:
+    def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust) -> None:
         n = case.n
-        self.ops, self.trust, self.lookers = case.all_ops, trust, lookers
+        self.ops, self.trust = case.all_ops, trust
         enrolled = [Enrolled(b"voter%03d" % i, f"n{i}") for i in range(n)]
         self.voters = [e.voter for e in enrolled]
         self.electorate = founding_record(POLITY, enrolled, MAJORITY)
@@ -158,16 +158,26 @@ class Rules:
 
         return self._said(op, self._draw(op, 0, move), (), "begins")
 
-    def begin_after_look(self, op: int, base: Chosen | None) -> list[Turn]:
-        """The first turns of an operation that looked, and found this vacancy settled, or nothing."""
+    def first_look(self, op: int) -> Candidacy:
+        """An operation that knows nothing and looks."""
 
         def move(draws: Draws) -> Move:
             return candidacy.begin(
                 self.order_of(op), self.electorate, local=None, alive=(), now_s=0.0, draws=draws, pace=PACE
             )
 
-        look = self._draw(op, 0, move).candidacy._replace(alive=frozenset(self.voters))
-        after = self._looked(op, look, base)
+        return self._draw(op, 0, move).candidacy._replace(alive=frozenset(self.voters))
+
+    def yielded(self, op: int, c: Candidacy) -> Candidacy:
+        """An operation that yields, though it heard nothing, and looks."""
+        yields = self._draw(op, c.attempts, lambda d: candidacy.wake(c, 0.0, d)).candidacy
+        look = self._draw(op, c.attempts, lambda d: candidacy.wake(yields, 0.0, d)).candidacy
+        assert look.phase is Phase.LOOK
+        return self.tidy(op, look)
+
+    def begin_after_look(self, op: int, base: Chosen | None) -> list[Turn]:
+        """The first turns of an operation that looked, and found this vacancy settled, or nothing."""
+        after = self._looked(op, self.first_look(op), base)
         found = after.candidacy.phase is Phase.PREPARE if base is None else after.candidacy.base == base
         return self._said(op, after, (), "begins, and has looked") if found else []
 
@@ -179,9 +189,9 @@ class Rules:
     def _looked(self, op: int, c: Candidacy, base: Chosen | None) -> Move:
         """What an operation says once all voters show this accepted, or no two of them the same."""
         move = Move(c)
-        for i, voter in enumerate(self.voters):
+        for i, one in enumerate(self.voters):
             ballot, tenure = base or (Ballot(0, bytes((i + 1,))), VACANT)
-            head = (c.attempt, voter, POLITY, self.electorate.epoch)
+            head = (c.attempt, one, POLITY, self.electorate.epoch)
             move = self._heard(op, move.candidacy, State(*head, ZERO, ballot, tenure, ZERO, VACANT))
             if move.candidacy.phase is not Phase.LOOK:
                 return move
@@ -280,9 +290,12 @@ class Rules:
             then = f"{then}, yields".removeprefix(", ")
             if self.trust.looks and self.goes_on(op, c):
                 further = self._looked(op, move.candidacy, None)
-                return [*self._said(op, further, how, f"{then}, has looked"), *self._said(op, move, how, then)]
+                return [
+                    *self._said(op, further, how, f"{then}, has looked"),
+                    *self._said(op, move, how, then),
+                ]
             c = move.candidacy
-        if c.attempts > self.ops[op].ballots or (c.phase is Phase.LOOK and op not in self.lookers):
+        if c.attempts > self.ops[op].ballots:
             return []
         if c.outcome is not None:
             news = None
@@ -322,7 +335,9 @@ class Rules:
             return s
         if s.attempt != c.attempt:
             return None
-        if self.goes_on(op, c) and max(s.promised.round, s.confirmed_ballot.round) >= self.rank(op, c.attempts):
+        if self.goes_on(op, c) and max(s.promised.round, s.confirmed_ballot.round) >= self.rank(
+            op, c.attempts
+        ):
             return None
         if c.phase is Phase.LOOK:
             return s._replace(promised=ZERO)
