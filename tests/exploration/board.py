@@ -74,7 +74,10 @@ EVERY = Shortcuts()
 
 
 class Board(Endings):
-    """All states of one case with one order of ballots, made as they are asked for."""
+    """All states of one case with one order of ballots, made as they are asked for.
+
+    Whose answers an operation heard is kept right only if that is to be `told`.
+    """
 
     def __init__(
         self,
@@ -83,9 +86,11 @@ class Board(Endings):
         *,
         trust: Trust = TRUSTING,
         shortcuts: Shortcuts = EVERY,
+        told: bool = False,
     ) -> None:
         super().__init__(case, order, trust)
         self.symmetric = shortcuts.symmetric
+        self._anonymous = shortcuts.symmetric and trust.looks and not told
         self._forgets_votes = shortcuts.votes and trust.messages
         self._forgets_spent = shortcuts.spent and trust.messages and trust.answers and trust.looks
         shape = SHAPES[str(case.n)]

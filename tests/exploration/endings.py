@@ -49,8 +49,10 @@ class Endings(Crowd):
         self.said: Index[tuple[int, ...]] = Index()
         self._begun: dict[tuple[int, int], set[int]] = {}
         self._begun_after: dict[tuple[int, int], set[int]] = {}
-        self._says: dict[tuple[int, int, tuple[int, ...]], int] = {}
+        self._says: dict[tuple[int, ...], int] = {}
         self._goes_on: dict[int, tuple[int, ...]] = {}
+        self._anonymous = False
+        """Voters may be told apart by nothing, not even for a story."""
         self._asks: dict[int, bool] = {}
         self._retired: dict[tuple[int, int], int] = {}
         self._judged: dict[tuple[int, int, int, int], tuple[int, int]] = {}
@@ -62,8 +64,10 @@ class Endings(Crowd):
     def _said_of(self, op: int, number: int, voters: tuple[int, ...] | list[int]) -> int:
         """The number of the turns that an operation under way may take, once it has heard what there is."""
         heard_of = self._heard
-        answers = tuple([heard_of.get((op, number, v)) or self._offered(op, number, v) for v in voters])
-        key = (number, op, answers)
+        answers = [heard_of.get((op, number, v)) or self._offered(op, number, v) for v in voters]
+        if self._anonymous:
+            answers.sort()
+        key = (number, op, *answers)
         known = self._says.get(key)
         if known is None:
             c = self.roles.items[number].candidacy

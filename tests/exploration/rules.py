@@ -109,6 +109,7 @@ class Rules:
         self.voters = [e.voter for e in enrolled]
         self.electorate = founding_record(POLITY, enrolled, MAJORITY)
         self._rank = {slot: rank for rank, slot in enumerate(order, start=1)}
+        self._moves: dict[tuple[int, Candidacy, State | None], Move] = {}
         self._ledger = _Twin(NOBODY)
         with self._ledger.transaction(ELECTORATE) as turn:
             turn.enter(turn.me._replace(polity=POLITY, epoch=self.electorate.epoch, digest=b"d" * 16))
@@ -250,10 +251,18 @@ class Rules:
         return frozenset(heard.items())
 
     def _heard(self, op: int, c: Candidacy, state: State) -> Move:
-        return self._draw(op, c.attempts, lambda d: candidacy.hear(c, state, 0.0, d))
+        key = (op, c, state)
+        known = self._moves.get(key)
+        if known is None:
+            known = self._draw(op, c.attempts, lambda d: candidacy.hear(c, state, 0.0, d))
+            self._moves[key] = known
+        return known
 
     def _woken(self, op: int, c: Candidacy, how: Heard) -> list[Turn]:
-        move = self._draw(op, c.attempts, lambda d: candidacy.wake(c, 0.0, d))
+        key = (op, c, None)
+        move = self._moves.get(key)
+        if move is None:
+            move = self._moves[key] = self._draw(op, c.attempts, lambda d: candidacy.wake(c, 0.0, d))
         if move.candidacy.phase is c.phase:
             return []  # it only asks again
         return self._said(op, move, how, "has waited long enough")

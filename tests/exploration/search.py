@@ -52,7 +52,7 @@ def explore(
     `seconds` are of one core. Steps are told if `traced`; without it a violation has no trace, only a text.
     """
     began = time.process_time()
-    search = Search(Board(case, order, trust=trust, shortcuts=shortcuts), traced=traced)
+    search = Search(Board(case, order, trust=trust, shortcuts=shortcuts, told=traced), traced=traced)
     violation, runs, looks = "", 0, 0
     trace: tuple[str, ...] = ()
     with _no_garbage():
