@@ -123,6 +123,7 @@ class Board(Endings):
             c = self.role(place, op).candidacy
             if c is None:
                 return place
+            assert c.phase is not Phase.LOOK or not self.trust.looks, "a past begins with a ballot"
             for voter in past.reached[phase] if phase < len(past.reached) else last:
                 place = self._take(place, 3 + voter, self.messages(candidacy.message(c)))[0]
             if past.fate is not Fate.ENDS and phase + 1 == len(past.reached):
@@ -252,7 +253,7 @@ class Board(Endings):
                 if hope is None:
                     hope = self._hope(op, role, voter)
                 hopes += hope
-            if hopes < self._needed[0]:
+            if hopes < self._needed[0] and self._is_last(op, role):
                 spent = self._spent(op, role)
                 roles = (*roles[:op], spent, *roles[op + 1 :])
                 voters = self._tell(voters, op, spent)
@@ -346,7 +347,8 @@ class Board(Endings):
             begun = set[int]().union(*[self._begin(op, hint) for hint in hints])
             if self.trust.looks:
                 begun |= self._begin_after_look(op, place[2])
-                return tuple(sorted(turn for turn in begun if self._is_noticed(turn)))
+                ended = {turn for turn in begun if self.turns.items[turn].outcome is not None}
+                return tuple(sorted(ended | {turn for turn in begun if self._is_noticed(turn)}))
             return tuple(sorted(begun))
         if not self.trust.looks:
             return self.said.items[self._said_of(op, number, place[3:])]

@@ -10,6 +10,8 @@ there, without a step. What must be remembered of them goes with the operation's
     barred   it might have ended with a verdict by which its claim must never be chosen
     since    the newest chosen when it last said something: a look it yielded for began then at the earliest
 
+An operation that is barred, or whose claim is in no message, is not asked what a further look tells: the
+answer is true of whatever is chosen, as each operation's first look shows, or its claim is chosen after all.
 Once it says something more, those endings are not its own any more, and both begin anew; the states in which
 it keeps silent are still explored.
 
@@ -77,6 +79,7 @@ class Endings(Crowd):
         return known
 
     def _is_noticed(self, turn: int) -> bool:
+        """True if the turn says something that others may take."""
         c = self.turns.items[turn].candidacy
         return c is not None and c.phase is not Phase.LOOK
 
@@ -114,6 +117,11 @@ class Endings(Crowd):
             c = self.roles.items[number].candidacy
             known = self._asks[number] = c is not None and c.phase in _ASKING
         return known
+
+    def _is_last(self, op: int, number: int) -> bool:
+        """True if this asking operation has no further ballot."""
+        c = self.roles.items[number].candidacy
+        return c is not None and not self.rules.goes_on(op, c)
 
     def _is_out(self, op: int, c: Candidacy) -> bool:
         """True if the operation's claim is in a message that it sent."""
@@ -173,14 +181,14 @@ class Endings(Crowd):
         has_result = c.phase is Phase.ACCEPT and any(o.tenure == c.proposal for o in outcomes)
         looks = [turn.candidacy for turn in turns if turn.candidacy and turn.candidacy.phase is Phase.LOOK]
         barred, is_out = role.barred, self._is_out(op, c) or not asking
-        if is_out:  # else its claim is nowhere, and a look is no more than a first one
+        if is_out and not barred:  # else a look tells no more than a first one, see above
             for look in looks if asking else [c]:
                 outcomes += self._ends_of_look(op, look, role.since, now)
         for outcome in outcomes:
             now = self._ended(now, ops, op, role.start, outcome)
             barred |= outcome.verdict not in TAKE_EFFECT and is_out
-        number = self.roles(role._replace(barred=barred))
-        if has_result or (barred and not asking):
+        number = self.roles(role._replace(barred=barred, since=ZERO if barred else role.since))
+        if (has_result and not self.rules.goes_on(op, c)) or (barred and not asking):
             number = self._spent(op, number)
         return number, self.pasts(now)
 

@@ -317,8 +317,8 @@ class Rules:
         return [Turn(self.tidy(op, c), move.send, None, how, then)] if self._fits(op, c) else []
 
     def _fits(self, op: int, c: Candidacy) -> bool:
-        """True if its ballot is the one of the case's order, and the next one may still be."""
-        if c.attempts and c.ballot != ZERO and c.ballot.round != self.rank(op, c.attempts - 1):
+        """True if its ballot is not above its place in the case's order, and the next one need not be."""
+        if c.attempts and c.ballot.round > self.rank(op, c.attempts - 1):
             return False
         return not self.goes_on(op, c) or c.highest_round < self.rank(op, c.attempts)
 

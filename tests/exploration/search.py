@@ -7,6 +7,7 @@ ever mistaken for another). Steps are remembered only where a way back is wanted
 from __future__ import annotations
 
 import gc
+import resource
 import time
 from array import array
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,7 @@ class Found(NamedTuple):
     lone: int
     looks: int
     seconds: float
+    megabytes: int
     violation: str = ""
     trace: tuple[str, ...] = ()
 
@@ -65,7 +67,10 @@ def explore(
             violation = str(caught)
             trace = story(search.board, search.way(caught))
     seconds = time.process_time() - began
-    return Found(case.name, len(search.seen), search.transitions, runs, looks, seconds, violation, trace)
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return Found(
+        case.name, len(search.seen), search.transitions, runs, looks, seconds, megabytes, violation, trace
+    )
 
 
 class Search:
