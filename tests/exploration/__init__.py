@@ -4,7 +4,9 @@
     rules     a voter's turn and an operation's turn, made by the shipped functions
     promises  S1 to S3 at every step
     crowd     the voters, by number
+    endings   how operations end, judged at every state without steps of their own
     board     states, and the steps between them
+    looks     whatever a look may hear, and what it then takes for settled
     lone      L1 from every ledger reached
     parallel  several explorations at once
     search    breadth first; the way to a violation

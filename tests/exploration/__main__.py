@@ -1,6 +1,6 @@
 """`python -m tests.exploration [CASE...] [--full] [--processes N]` explores, and prints what was reached.
 
-Without names the cases of CI, with `--full` also the large ones and those that CI bounds, unbounded.
+Without names the cases of CI, with `--full` also those of three operations.
 Exits with 1 at a violation, whose steps are printed.
 """
 
@@ -40,7 +40,8 @@ def report(cases: Sequence[Case], *, processes: int) -> int:
         names = " < ".join(f"{case.all_ops[i].name}{'abcd'[k] if k else ''}" for i, k in order)
         verdict = "VIOLATED" if found.violation else "kept"
         print(
-            f"{case.name:{width}} {found.states:10,} {found.transitions:11,} {found.lone:8,} {found.looks:8,} "
+            f"{case.name:{width}} {found.states:10,} {found.transitions:11,} "
+            f"{found.lone:8,} {found.looks:8,} "
             f"{found.seconds:8.1f} {found.megabytes:4}  {verdict} (ballots {names}{case.bound})",
             flush=True,
         )

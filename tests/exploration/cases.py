@@ -1,12 +1,13 @@
 """What is explored: which operations, how many voters, from which past.
 
-An operation's first attempt may be followed by a look (always) and by further ballots, as many as `ballots`
-allows; without that bound two operations that outbid each other would go on for ever. Everything else
-is unbounded: order, loss, copies and lateness of messages, crashes, waits that end at any time.
+An operation may look at any time and has as many ballots as `ballots` allows; without that bound two
+operations that outbid each other would go on for ever. Everything else is unbounded: order, loss, copies and
+lateness of messages, crashes, waits that end at any time.
 
-Of two ballots of one round the greater proposer id wins, and ids are random. A case is therefore explored
-once for each order of its ballots' ids that `orders` gives; orders that differ only by the names of
-operations of one kind are the same exploration.
+Rounds may grow with the clock, and of two ballots of one round the greater proposer id wins, which is random.
+So ballots may come in any order but that an operation outbids whatever it has seen. A case is explored once
+for each order that `orders` gives, the rounds being the places in it; orders that differ only by the names
+of operations of one kind are the same exploration.
 """
 
 from __future__ import annotations
@@ -72,8 +73,9 @@ class Case(NamedTuple):
 
     @property
     def bound(self) -> str:
-        """What is bounded beside the number of ballots, in words."""
-        words = [f"{op.name} has no local ledger" for op in self.ops if not op.hints]
+        """What is bounded, in words."""
+        words = ["one ballot each"] if all(op.ballots == 1 for op in self.all_ops) else []
+        words += [f"{op.name} has no local ledger" for op in self.ops if not op.hints]
         words += [
             f"{p.op.name} {p.fate.value} after {len(p.reached)} message(s)" for p in self.past if p.is_cut
         ]
@@ -85,9 +87,9 @@ Slot = tuple[int, int]
 
 
 def orders(case: Case) -> Iterator[tuple[Slot, ...]]:
-    """Each way in which the ids of the case's ballots can be ordered, lowest first, up to like operations.
+    """Each way in which the case's ballots can be ordered, lowest first, up to like operations.
 
-    Those of the past come before all others.
+    First ballots of the past come before all others, and an operation's later ballots after its earlier ones.
     """
     first = len(case.past)
     before = tuple((i, 0) for i in range(first))
@@ -152,7 +154,16 @@ FULL = (
     Case("elect+elect+recall", 3, (*_TWO, recall("R"))),
     Case("elect+recall+query", 3, (elect("E", 0), recall("R"), query("Q"))),
 )
-"""What takes long, the likely shortest first."""
+"""What takes long."""
 
-FLOORS = {case.name: 1 for case in CI}
+FLOORS = {
+    "elect+elect": 9_900,
+    "elect+elect-of-4": 15_900,
+    "elect+elect-of-5": 1,
+    "elect+recall": 9_100,
+    "elect+query": 5_600,
+    "elect+recall-on-recalled": 133_000,
+    "elect+elect+recall": 1,
+    "elect+recall+query": 910_000,
+}
 """States of a case, all orders of ballots together, rounded down: fewer mean that some are not explored."""

@@ -1,4 +1,4 @@
-"""What looks find: whatever mixture of answers a look may hear, and what the shipped `tally.settled` makes of it.
+"""What looks may find: any mixture of answers, and what the shipped `tally.settled` makes of it.
 
 A look hears answers of some voters, each as the voter was at some time after the look began. Exploring every
 such mixture step by step multiplies states as nothing else does. Where `trust.looks` it is taken apart:
@@ -43,17 +43,23 @@ def unsettling(rules: Rules, shown: Iterable[Register]) -> tuple[int, str]:
             accepted = sum(Chosen(r.accepted, r.tenure) == found for r in mixture)
             is_shown = accepted >= (roll.f if found.ballot.is_fast else roll.q)
             is_known = any(Chosen(r.confirmed_ballot, r.confirmed) == found for r in mixture)
-            told = f"a look takes for settled {found.tenure} at {found.ballot}, shown {'; '.join(map(repr, mixture))}"
             if not (is_shown or is_known):
-                return tried, f"{told}: that need not be chosen"
+                return tried, f"{_told(found, mixture)}: that need not be chosen"
             if sum(r.accepted <= found.ballot for r in mixture) < roll.q:
-                return tried, f"{told}: that may be outdated"
+                return tried, f"{_told(found, mixture)}: that may be outdated"
     return tried, ""
+
+
+def _told(found: Chosen, mixture: tuple[Register, ...]) -> str:
+    shown = "; ".join(map(repr, mixture))
+    return f"a look takes for settled {found.tenure} at {found.ballot}, shown {shown}"
 
 
 def _settled(rules: Rules, mixture: tuple[Register, ...]) -> Chosen | None:
     head = (POLITY, rules.electorate.epoch)
-    heard = {
-        v: State(b"look", v, *head, *register) for v, register in zip(rules.voters, mixture, strict=False)
-    }
+    heard = {}
+    for voter, (promised, accepted, tenure, confirmed_ballot, confirmed) in zip(
+        rules.voters, mixture, strict=False
+    ):
+        heard[voter] = State(b"look", voter, *head, promised, accepted, tenure, confirmed_ballot, confirmed)
     return tally.settled(heard, rules.electorate)

@@ -130,7 +130,7 @@ class Search:
         return runs
 
     def look(self) -> int:
-        """Check what looks may find, where it is trusted; returns how many combinations of answers were tried."""
+        """Check what looks may find, where that is trusted; returns how many combinations were tried."""
         if not self.board.trust.looks:
             return 0
         registers = {voter.register for voter in self.board.voters.items}
