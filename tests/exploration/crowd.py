@@ -12,9 +12,8 @@ the look would be over, and fewer answers settle nothing that more of them leave
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from itertools import product
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
@@ -24,24 +23,9 @@ from polity_cli.core.messages import Register, Stand, State
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
 from tests.exploration.cases import Case, Slot
+from tests.exploration.index import Index
 from tests.exploration.promises import History
 from tests.exploration.rules import Rules, Trust, owner
-
-T = TypeVar("T", bound=Hashable)
-
-
-class Index(Generic[T]):
-    """Numbers for things, and back."""
-
-    def __init__(self) -> None:
-        self.items: list[T] = []
-        self._numbers: dict[T, int] = {}
-
-    def __call__(self, item: T) -> int:
-        number = self._numbers.setdefault(item, len(self.items))
-        if number == len(self.items):
-            self.items.append(item)
-        return number
 
 
 class Voter(NamedTuple):

@@ -29,7 +29,8 @@ from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.candidacy import Candidacy, Outcome, Phase, Purpose, Verdict
 from tests.exploration import promises
 from tests.exploration.cases import Case, Slot
-from tests.exploration.crowd import Crowd, Index, Role
+from tests.exploration.crowd import Crowd, Role
+from tests.exploration.index import Index
 from tests.exploration.promises import History
 from tests.exploration.rules import Trust, Turn, claim_of, owner
 from tests.judging.operation import Violation
