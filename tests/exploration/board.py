@@ -17,9 +17,8 @@ operation's own voter is whichever register it is given as a hint, so states tha
 voters are one state (`symmetric`). An answer that changes no register may be given at any time and costs
 nobody anything: it is given at once, whenever it can be. Hearing it is up to the operation.
 
-A vote is forgotten once no quorum can meet at it any more (`votes`): too many voters have promised more. An
-operation that too few voters can still answer to any purpose is spent: it will say nothing more (`spent`).
-How operations end, and looks, take no steps either where looks are trusted: see `endings` and `looks`.
+What is spent is forgotten: see `spent`. How operations end, and looks, take no steps either where looks are
+trusted: see `endings` and `looks`.
 """
 
 from __future__ import annotations
@@ -35,11 +34,12 @@ from polity_cli.core.tally import Chosen
 from tests.exploration import promises
 from tests.exploration.cases import Case, Fate, Past, Slot
 from tests.exploration.crowd import Role, Voter
-from tests.exploration.endings import BARRED, OVER, TAKE_EFFECT, Endings
+from tests.exploration.endings import BARRED, OVER, TAKE_EFFECT
 from tests.exploration.promises import History
 from tests.exploration.rules import TRUSTING, Trust, owner
+from tests.exploration.spent import Spent
 from tests.judging.operation import Violation
-from tests.simulation.world import POLITY, ROLE, SHAPES
+from tests.simulation.world import POLITY, ROLE
 
 Place = tuple[int, ...]
 """A state."""
@@ -73,7 +73,7 @@ class Shortcuts(NamedTuple):
 EVERY = Shortcuts()
 
 
-class Board(Endings):
+class Board(Spent):
     """All states of one case with one order of ballots, made as they are asked for.
 
     Whose answers an operation heard is kept right only if that is to be `told`.
@@ -93,17 +93,10 @@ class Board(Endings):
         self._anonymous = shortcuts.symmetric and trust.looks and not told
         self._forgets_votes = shortcuts.votes and trust.messages
         self._forgets_spent = shortcuts.spent and trust.messages and trust.answers and trust.looks
-        shape = SHAPES[str(case.n)]
-        self._needed = (shape.q, shape.f)
         self._taken: dict[tuple[int, int, int], tuple[int, ...]] = {}
         self._acted: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
         self._decides: dict[tuple[int, int], int] = {}
-        self._told: dict[tuple[int, int, int], int] = {}
-        self._may_cast: dict[int, tuple[int, int]] = {}
-        self._may_answer: dict[tuple[int, int, int], bool] = {}
-        self._trimmed: dict[tuple[int, int], int] = {}
         self._values_known: set[tuple[int, int]] = set()
-        self._fast_votes = 0
 
     def start(self) -> Place:
         """The state in which the exploration begins: the case's past carried through."""
@@ -201,76 +194,6 @@ class Board(Endings):
             voters.sort()
         return (place[0] & alive, ops, past, *voters)
 
-    def _with_live_votes(self, voters: list[int]) -> list[int]:
-        """The voters without votes at which no quorum can meet any more."""
-        known, may = len(self._votes.items), self._may_cast
-        q, f = self._needed
-        counts = [0] * (f + 1)
-        cast = 0
-        for voter in voters:
-            it = may.get(voter)
-            if it is None or it[0] != known:
-                it = self._castable(voter)
-            bits = it[1]
-            cast |= self.voters.items[voter].votes
-            for k in range(f, 1, -1):
-                counts[k] |= counts[k - 1] & bits
-            counts[1] |= bits
-        if not cast:
-            return voters
-        dead = cast & ~((counts[q] & ~self._fast_votes) | counts[f])
-        return [self._trim(voter, dead) for voter in voters] if dead else voters
-
-    def _castable(self, voter: int) -> tuple[int, int]:
-        """The votes that this voter has cast or may yet cast, and of how many it was asked."""
-        it = self.voters.items[voter]
-        bits = it.votes
-        fast = 0
-        for i, vote in enumerate(self._votes.items):
-            bits |= (it.register.promised <= vote.ballot) << i
-            fast |= vote.ballot.is_fast << i
-        self._fast_votes = fast
-        known = self._may_cast[voter] = (len(self._votes.items), bits)
-        return known
-
-    def _trim(self, voter: int, dead: int) -> int:
-        key = (voter, dead)
-        known = self._trimmed.get(key)
-        if known is None:
-            it = self.voters.items[voter]
-            known = self._trimmed[key] = self.voters(it._replace(votes=it.votes & ~dead))
-        return known
-
-    def _without_spent(self, ops: int, voters: list[int]) -> tuple[int, list[int]]:
-        """Operations that can hear nothing useful any more say nothing more."""
-        roles = self.ops.items[ops]
-        for op, role in enumerate(roles):
-            if not self._is_asking(role):
-                continue
-            hopes = 0
-            for voter in voters:
-                hope = self._may_answer.get((op, role, voter))
-                if hope is None:
-                    hope = self._hope(op, role, voter)
-                hopes += hope
-            if hopes < self._needed[0] and self._is_last(op, role):
-                spent = self._spent(op, role)
-                roles = (*roles[:op], spent, *roles[op + 1 :])
-                voters = self._tell(voters, op, spent)
-                ops = self.ops(roles)
-        return ops, voters
-
-    def _hope(self, op: int, role: int, voter: int) -> bool:
-        """True if the voter gave an answer that the operation needs, or may yet give one."""
-        it = self.voters.items[voter]
-        c = self.roles.items[role].candidacy
-        assert c is not None
-        passed = (
-            it.register.accepted > c.ballot if c.phase is Phase.STAND else it.register.promised > c.ballot
-        )
-        known = self._may_answer[op, role, voter] = bool(self.answers.items[it.answers[op]]) or not passed
-        return known
-
     # The way back.
 
     def arrange(self, place: Place, step: Step, after: Place) -> list[int]:
@@ -367,16 +290,6 @@ class Board(Endings):
             promises.check_value(self._in(sent), self._in(place[0]))
             self._values_known.add((sent, place[0]))
         return (place[0] | sent, ops, past, *self._tell(list(place[3:]), op, role))
-
-    def _tell(self, voters: list[int], op: int, role: int) -> list[int]:
-        """The voters once an operation asks what it asks now."""
-        telling = []
-        for voter in voters:
-            told = self._told.get((voter, op, role))
-            if told is None:
-                told = self._told[voter, op, role] = self._telling(voter, op, self.roles.items[role])
-            telling.append(told)
-        return telling
 
     def _in(self, bits: int) -> list[m.Message]:
         return [self.messages.items[i] for i in range(bits.bit_length()) if bits >> i & 1]

@@ -23,9 +23,10 @@ from polity_cli.core.messages import Register, Stand, State
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
 from tests.exploration.cases import Case, Slot
+from tests.exploration.hearing import Hearing
 from tests.exploration.index import Index
 from tests.exploration.promises import History
-from tests.exploration.rules import Rules, Trust, owner
+from tests.exploration.rules import Trust, owner
 
 
 class Voter(NamedTuple):
@@ -55,7 +56,7 @@ class Crowd:
 
     def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust) -> None:
         self.case, self.trust = case, trust
-        self.rules = Rules(case, order, trust)
+        self.rules = Hearing(case, order, trust)
         self.messages: Index[m.Message] = Index()
         self.answers: Index[frozenset[State]] = Index()
         self.voters: Index[Voter] = Index()

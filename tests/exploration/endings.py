@@ -60,6 +60,7 @@ class Endings(Crowd):
         self._retired: dict[tuple[int, int], int] = {}
         self._judged: dict[tuple[int, int, int, int], tuple[int, int]] = {}
         self._tellings: dict[tuple[int, Candidacy, object], list[Outcome]] = {}
+        self._told: dict[tuple[int, int, int], int] = {}
         self.outcomes: set[Outcome] = set()
 
     # What an operation may say.
@@ -166,7 +167,14 @@ class Endings(Crowd):
         return ops, past, voters
 
     def _tell(self, voters: list[int], op: int, role: int) -> list[int]:
-        raise NotImplementedError
+        """The voters once an operation asks what it asks now."""
+        telling = []
+        for voter in voters:
+            told = self._told.get((voter, op, role))
+            if told is None:
+                told = self._told[voter, op, role] = self._telling(voter, op, self.roles.items[role])
+            telling.append(told)
+        return telling
 
     def _judging(self, ops: int, op: int, number: int, said: int, past: int) -> tuple[int, int]:
         role, now = self.roles.items[number], self.pasts.items[past]

@@ -4,12 +4,6 @@ Nothing here decides anything. A voter's turn is `booth.answer` on the ledger's 
 operation's turns are what `candidacy.begin`, `hear`, `wake` and `give_up` make of answers. The modules are
 asked by name, at every call, so that a bug planted in one of them is what gets explored.
 
-**An operation's turn.** An operation is seen only when it says something: when it enters another phase, or
-ends. Until then it has merely heard answers, which nobody else can tell and which it may as well hear later,
-just before it speaks. So `turns` takes all answers that are there and finds every order of hearing some of
-them (then perhaps being woken, or giving up) up to the first thing said. Two more steps are never kept
-apart: a wait ends at once in the look behind it, as a look begun earlier sees all that a later one sees.
-
 **What is forgotten.** Counters of round trips and asks, times, and who heard what in phases that are over
 decide nothing (`Pace` has asks=1, looks=1, so that waits may end at any time). If `trust.answers`, `tidy`
 also drops what the phase never reads again and `useful` reduces an answer to what the phase reads in it; if
@@ -19,14 +13,14 @@ where bugs are planted they must not be trusted; a test compares explorations wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from polity_cli import booth
 from polity_cli.core import candidacy, voter
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Phase, Purpose, Verdict
+from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Phase
 from polity_cli.core.electorate import Enrolled, founding_record
 from polity_cli.core.messages import Announce, Register, State
 from polity_cli.core.tally import Chosen
@@ -34,7 +28,6 @@ from polity_cli.core.tenure import ELECTORATE, VACANT
 from polity_cli.edges import wire
 from polity_cli.edges.memory_ledger import MemoryLedger
 from tests.exploration.cases import Case, Slot
-from tests.exploration.index import Index
 from tests.simulation.world import MAJORITY, POLITY, ROLE
 
 PACE = Pace(asks=1, looks=1)
@@ -76,17 +69,6 @@ class Turn(NamedTuple):
     then: str
 
 
-class _Node(NamedTuple):
-    """A candidacy on the way to what it says next: the voters and states it heard, and what it says unheard.
-
-    States and turns are by number.
-    """
-
-    candidacy: Candidacy
-    heard: tuple[tuple[int, int], ...]
-    unheard: tuple[int, ...]
-
-
 class Draws:
     """Ids by whose they are, and the round of a ballot: its rank in the case's order."""
 
@@ -120,13 +102,6 @@ class Rules:
         self.voters = [e.voter for e in enrolled]
         self.electorate = founding_record(POLITY, enrolled, MAJORITY)
         self._rank = {slot: rank for rank, slot in enumerate(order, start=1)}
-        self._states: Index[State] = Index()
-        self._turns: Index[Turn] = Index()
-        self._results: Index[tuple[object, ...]] = Index()
-        self._alike: list[int] = []
-        self._nodes: list[_Node] = []
-        self._numbers: dict[tuple[int, Candidacy], int] = {}
-        self._heard_so: dict[tuple[int, int, int], tuple[tuple[int, ...], int | None]] = {}
         self._ledger = _Twin(NOBODY)
         with self._ledger.transaction(ELECTORATE) as turn:
             turn.enter(turn.me._replace(polity=POLITY, epoch=self.electorate.epoch, digest=b"d" * 16))
@@ -216,105 +191,8 @@ class Rules:
         unsettled = move.candidacy
         return self._draw(op, c.attempts, lambda d: candidacy.wake(unsettled, 0.0, d))
 
-    def turns(self, op: int, c: Candidacy, answers: tuple[frozenset[State], ...]) -> list[Turn]:
-        """All that the operation can say next, if `answers` (of voter 0, of voter 1, ...) have arrived."""
-        alike = [answers.index(answer) for answer in answers]
-        offers = [(i, self._states(s)) for i, states in enumerate(answers) for s in sorted(states)]
-        found: dict[int, tuple[int, tuple[tuple[int, int], ...]]] = {}
-        waiting: list[tuple[int, tuple[tuple[int, int], ...]]] = [(self._node(op, c), ())]
-        seen: set[object] = set()
-        for node, how in waiting:  # which grows
-            for turn in self._nodes[node].unheard:
-                found.setdefault(self._alike[turn], (turn, how))
-            for i, state in self._unlike(node, offers, alike):
-                turns, after = self._hearing(op, node, i, state)
-                for turn in turns:
-                    found.setdefault(self._alike[turn], (turn, (*how, (i, state))))
-                if after is not None:
-                    mark = self._like(after, alike)
-                    if mark not in seen:
-                        seen.add(mark)
-                        waiting.append((after, (*how, (i, state))))
-        return [
-            self._turns.items[turn]._replace(how=tuple((i, self._states.items[s]) for i, s in how))
-            for turn, how in found.values()
-        ]
-
-    def _node(self, op: int, c: Candidacy) -> int:
-        """The number of a candidacy that heard something, and what it says if it hears nothing more."""
-        c = c._replace(wake_at_s=0.0)
-        number = self._numbers.get((op, c))
-        if number is None:
-            heard = tuple((self.voters.index(v), self._states(s._replace(voter=NOBODY))) for v, s in c.states)
-            turns = [*self._woken(op, c, ()), *self._given_up(op, c, ())]
-            number = self._numbers[op, c] = len(self._nodes)
-            self._nodes.append(_Node(c, heard, tuple(map(self._turn, turns))))
-        return number
-
-    def _turn(self, turn: Turn) -> int:
-        number = self._turns(turn)
-        if number == len(self._alike):
-            # Turns that differ only in how they came about are one.
-            self._alike.append(self._results((turn.candidacy, turn.sent, turn.outcome)))
-        return number
-
-    def _hearing(self, op: int, node: int, voter: int, state: int) -> tuple[tuple[int, ...], int | None]:
-        """What it says once it has heard this as well, or which candidacy it then is, if another."""
-        key = (node, voter, state)
-        known = self._heard_so.get(key)
-        if known is None:
-            now = self._nodes[node].candidacy
-            move = self._heard(op, now, self._states.items[state]._replace(voter=self.voters[voter]))
-            after = move.candidacy
-            known = (), None
-            if after.phase is not now.phase or move.send is not None:
-                known = tuple(map(self._turn, self._said(op, move, (), ""))), None
-            elif after._replace(wake_at_s=0.0) != now:
-                known = (), self._node(op, after)
-            self._heard_so[key] = known
-        return known
-
-    def _unlike(
-        self, node: int, offers: list[tuple[int, int]], alike: list[int]
-    ) -> Iterator[tuple[int, int]]:
-        """The answers to hear next, one of those that come from voters of whom all the same is known."""
-        if not self.trust.answers:
-            yield from offers
-            return
-        heard = dict(self._nodes[node].heard)
-        tried = set()
-        for i, state in offers:
-            known = heard.get(i)
-            mark = (alike[i], known, state)
-            if mark not in tried and state != known:
-                tried.add(mark)
-                yield i, state
-
-    def _like(self, node: int, alike: list[int]) -> object:
-        """Equal for candidacies that heard the same from voters whose answers are the same."""
-        if not self.trust.answers:
-            return node
-        return tuple(sorted([(alike[i], state) for i, state in self._nodes[node].heard]))
-
     def _heard(self, op: int, c: Candidacy, state: State) -> Move:
         return self._draw(op, c.attempts, lambda d: candidacy.hear(c, state, 0.0, d))
-
-    def _woken(self, op: int, c: Candidacy, how: Heard) -> list[Turn]:
-        move = self._draw(op, c.attempts, lambda d: candidacy.wake(c, 0.0, d))
-        if move.candidacy.phase is c.phase:
-            return []  # it only asks again
-        return self._said(op, move, how, "has waited long enough")
-
-    def _given_up(self, op: int, c: Candidacy, how: Heard) -> list[Turn]:
-        """Only if it then says more than `unknown`, which is no more than dying."""
-        never_asked = c.attempts == 0 or (c.attempts == 1 and c.phase is Phase.PREPARE)
-        if c.order.purpose is Purpose.QUERY or (never_asked and self.trust.answers):
-            return []
-        move = candidacy.give_up(c)
-        assert move.candidacy.outcome is not None
-        if move.candidacy.outcome.verdict is Verdict.UNKNOWN:
-            return []
-        return self._said(op, move, how, "has no more time")
 
     def _draw(self, op: int, attempts: int, act: Callable[[Draws], Move]) -> Move:
         """Do it with the id of a look, and once more with that of a ballot if it was drawn for one."""
