@@ -141,14 +141,14 @@ _TWO = (elect("E0", 0), elect("E1", 1))
 _STALE = Case("elect+recall-on-recalled", 3, (elect("E", 0), recall("R")), (_WON, _RECALLED))
 
 CI = (
-    Case("elect+elect", 3, _TWO),
-    Case("elect+elect-of-4", 4, _TWO),
     Case("elect+elect-of-5", 5, _TWO),
+    _STALE,
+    Case("elect+elect-of-4", 4, _TWO),
+    Case("elect+elect", 3, _TWO),
     Case("elect+recall", 3, (elect("E", 0), recall("R"))),
     Case("elect+query", 3, (elect("E", 0), query("Q"))),
-    _STALE,
 )
-"""In less than a minute."""
+"""In less than a minute, the longest first."""
 
 FULL = (
     Case("elect+elect+recall", 3, (*_TWO, recall("R"))),

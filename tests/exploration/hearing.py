@@ -1,10 +1,10 @@
 """An operation's turns: all that it can say next, whatever it hears of the answers that are there.
 
-An operation is seen only when it says something: when it enters another phase, or
-ends. Until then it has merely heard answers, which nobody else can tell and which it may as well hear later,
-just before it speaks. So `turns` takes all answers that are there and finds every order of hearing some of
-them (then perhaps being woken, or giving up) up to the first thing said. Two more steps are never kept
-apart: a wait ends at once in the look behind it, as a look begun earlier sees all that a later one sees.
+An operation is seen only when it says something: when it enters another phase, or ends. Until then it has
+merely heard answers, which nobody else can tell and which it may as well hear later, just before it speaks.
+So `turns` takes all answers that are there and finds every order of hearing some of them (then perhaps being
+woken, or giving up) up to the first thing said. Two more steps are never kept apart: a wait ends at once in
+the look behind it, as a look begun earlier sees all that a later one sees.
 """
 
 from __future__ import annotations
