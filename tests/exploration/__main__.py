@@ -1,6 +1,6 @@
 """`python -m tests.exploration [CASE...] [--full] [--processes N]` explores, and prints what was reached.
 
-Without names the cases of CI, with `--full` also those of three operations.
+Without names the cases of CI, with `--full` also those that take long.
 Exits with 1 at a violation, whose steps are printed.
 """
 

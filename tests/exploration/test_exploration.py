@@ -146,5 +146,8 @@ def test_orders_of_ballots_are_all_there_but_for_the_names_of_like_operations() 
     assert count(elect("E", 0, 2), recall("R")) == 3
 
 
-def test_nothing_is_bounded_but_the_number_of_ballots() -> None:
-    assert {case.bound for case in (*CI, *FULL)} == {"; one ballot each"}
+def test_what_is_bounded_beyond_one_ballot_each_says_so() -> None:
+    for case in (*CI, *FULL):
+        assert case.bound.startswith("; one ballot each")
+        assert case.name.endswith("-bounded") == (case.bound != "; one ballot each")
+    assert {case.name.removesuffix("-bounded") for case in CI} <= {case.name for case in (*CI, *FULL)}

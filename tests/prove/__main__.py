@@ -34,7 +34,9 @@ def main() -> int:
     parser.add_argument(
         "--schedules", type=int, default=100_000, help="random schedules (default %(default)s)"
     )
-    parser.add_argument("--full", action="store_true", help="explore three operations at once too: half an hour more")
+    parser.add_argument(
+        "--full", action="store_true", help="explore three operations at once too: half an hour more"
+    )
     parser.add_argument("--brief", action="store_true", help="do not print how each bug shows itself")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
