@@ -160,12 +160,12 @@ FULL = (
 FLOORS = {
     "elect+elect": 9_900,
     "elect+elect-of-4": 15_900,
-    "elect+elect-of-5-bounded": 1,
-    "elect+elect-of-5": 1,
+    "elect+elect-of-5-bounded": 32_000,
+    "elect+elect-of-5": 393_000,
     "elect+recall": 9_100,
     "elect+query": 5_600,
     "elect+recall-on-recalled": 133_000,
-    "elect+elect+recall": 1,
+    "elect+elect+recall": 1_000_000,
     "elect+recall+query": 910_000,
 }
 """States of a case, all orders of ballots together, rounded down: fewer mean that some are not explored."""
