@@ -1,6 +1,6 @@
 """`python -m tests.exploration [CASE...] [--full] [--processes N]` explores, and prints what was reached.
 
-Without names the cases of CI, with `--full` also the large ones and those that CI bounds, unbounded.
+Without names the cases of CI, with `--full` also those that take long.
 Exits with 1 at a violation, whose steps are printed.
 """
 
@@ -34,14 +34,15 @@ def report(cases: Sequence[Case], *, processes: int) -> int:
     began = time.monotonic()
     states = transitions = broken = 0
     width = max(len(case.name) for case in cases)
-    print(f"{'case':{width}}     states transitions  L1 runs  seconds  verdict")
+    print(f"{'case':{width}}     states transitions  L1 runs    looks  seconds   MB  verdict")
     for case, order, found in explore_all(cases, processes=processes):
         states, transitions = states + found.states, transitions + found.transitions
         names = " < ".join(f"{case.all_ops[i].name}{'abcd'[k] if k else ''}" for i, k in order)
         verdict = "VIOLATED" if found.violation else "kept"
         print(
-            f"{case.name:{width}} {found.states:10,} {found.transitions:11,} {found.lone:8,} "
-            f"{found.seconds:8.1f}  {verdict} (ballots {names}{case.bound})",
+            f"{case.name:{width}} {found.states:10,} {found.transitions:11,} "
+            f"{found.lone:8,} {found.looks:8,} "
+            f"{found.seconds:8.1f} {found.megabytes:4}  {verdict} (ballots {names}{case.bound})",
             flush=True,
         )
         if found.violation:

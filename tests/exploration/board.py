@@ -2,7 +2,7 @@
 
 A state is `(messages, ops, past, voter, voter, ...)`:
 
-    messages   a set of bits: every query and announcement sent so far that can still change a register
+    messages   a set of bits: every query and announcement there is so far that can still change a register
     ops        number of a tuple of `Role`s: how far each operation is
     past       number of a `promises.History`: what is chosen
     voter      number of a `Voter`: a register, the answers given to each operation, and the votes ever cast
@@ -16,6 +16,9 @@ Voters have numbers only where they are told apart: their ids are equal for all 
 operation's own voter is whichever register it is given as a hint, so states that differ by the order of
 voters are one state (`symmetric`). An answer that changes no register may be given at any time and costs
 nobody anything: it is given at once, whenever it can be. Hearing it is up to the operation.
+
+What is spent is forgotten: see `spent`. How operations end, and looks, take no steps either where looks are
+trusted: see `endings` and `looks`.
 """
 
 from __future__ import annotations
@@ -25,24 +28,21 @@ from typing import NamedTuple
 
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Verdict
+from polity_cli.core.candidacy import Phase, Verdict
 from polity_cli.core.messages import Register
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
 from tests.exploration.cases import Case, Fate, Past, Slot
-from tests.exploration.crowd import Crowd, Index, Role, Voter
+from tests.exploration.crowd import Role, Voter
+from tests.exploration.endings import BARRED, OVER, TAKE_EFFECT
 from tests.exploration.promises import History
-from tests.exploration.rules import TRUSTING, Trust, Turn, owner
+from tests.exploration.rules import TRUSTING, Trust, owner
+from tests.exploration.spent import Spent
 from tests.judging.operation import Violation
-from tests.simulation.world import SHAPES
+from tests.simulation.world import POLITY, ROLE
 
 Place = tuple[int, ...]
 """A state."""
-
-
-OVER = Role(begun=True)
-BARRED = Role(begun=True, barred=True)
-_TAKE_EFFECT = (Verdict.WON, Verdict.RECALLED, Verdict.UNKNOWN)
 
 
 class Take(NamedTuple):
@@ -62,8 +62,22 @@ class Act(NamedTuple):
 Step = Take | Act
 
 
-class Board(Crowd):
-    """All states of one case with one order of ballots, made as they are asked for."""
+class Shortcuts(NamedTuple):
+    """Which reductions are made; a test compares explorations with and without each."""
+
+    symmetric: bool = True
+    votes: bool = True
+    spent: bool = True
+
+
+EVERY = Shortcuts()
+
+
+class Board(Spent):
+    """All states of one case with one order of ballots, made as they are asked for.
+
+    Whose answers an operation heard is kept right only if that is to be `told`.
+    """
 
     def __init__(
         self,
@@ -71,19 +85,18 @@ class Board(Crowd):
         order: tuple[Slot, ...],
         *,
         trust: Trust = TRUSTING,
-        symmetric: bool = True,
+        shortcuts: Shortcuts = EVERY,
+        told: bool = False,
     ) -> None:
         super().__init__(case, order, trust)
-        self.symmetric = symmetric
-        shape = SHAPES[str(case.n)]
-        self._needed = (shape.q, shape.f)
-        self.turns: Index[Turn] = Index()
+        self.symmetric = shortcuts.symmetric
+        self._anonymous = shortcuts.symmetric and trust.looks and not told
+        self._forgets_votes = shortcuts.votes and trust.messages
+        self._forgets_spent = shortcuts.spent and trust.messages and trust.answers and trust.looks
         self._taken: dict[tuple[int, int, int], tuple[int, ...]] = {}
-        self._begun: dict[tuple[int, int], int | None] = {}
-        self._said: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
         self._acted: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
         self._decides: dict[tuple[int, int], int] = {}
-        self._told: dict[tuple[int, int, int], int] = {}
+        self._values_known: set[tuple[int, int]] = set()
 
     def start(self) -> Place:
         """The state in which the exploration begins: the case's past carried through."""
@@ -96,14 +109,14 @@ class Board(Crowd):
         return self._canonical(place)
 
     def _began(self, place: Place, op: int, past: Past) -> Place:
-        turn = self._begin(op, place[3 + past.reached[0][0]] if past.op.hints else -1)
-        assert turn is not None
+        (turn,) = self._begin(op, place[3 + past.reached[0][0]] if past.op.hints else -1)
         place = self._act(place, op, turn)
         last = past.reached[-1]
         for phase in count():
             c = self.role(place, op).candidacy
             if c is None:
                 return place
+            assert c.phase is not Phase.LOOK or not self.trust.looks, "a past begins with a ballot"
             for voter in past.reached[phase] if phase < len(past.reached) else last:
                 place = self._take(place, 3 + voter, self.messages(candidacy.message(c)))[0]
             if past.fate is not Fate.ENDS and phase + 1 == len(past.reached):
@@ -114,17 +127,19 @@ class Board(Crowd):
     def _over(self, place: Place, op: int) -> Place:
         roles = list(self.ops.items[place[1]])
         roles[op] = self.roles(OVER)
-        voters = [self._telling(voter, op, OVER) for voter in place[3:]]
-        return (place[0], self.ops(tuple(roles)), place[2], *voters)
+        return (place[0], self.ops(tuple(roles)), place[2], *self._tell(list(place[3:]), op, roles[op]))
 
     def _best(self, place: Place, op: int) -> int:
         """The turn of an operation that nobody disturbs."""
 
         def worth(turn: int) -> tuple[bool, int, int]:
             it = self.turns.items[turn]
-            return it.outcome is None or it.outcome.verdict is Verdict.NO_QUORUM, len(it.then), -len(it.how)
+            goes_well = it.outcome is not None and it.outcome.verdict is not Verdict.NO_QUORUM
+            goes_on = it.candidacy is not None and it.candidacy.phase is not Phase.LOOK
+            return not (goes_well or goes_on), len(it.then), -len(it.how)
 
-        return min(self._turns_of(place, op), key=worth)
+        said = self._said_of(op, self.ops.items[place[1]][op], place[3:])
+        return min(self.said.items[said], key=worth)
 
     def role(self, place: Place, op: int) -> Role:
         return self.roles.items[self.ops.items[place[1]][op]]
@@ -136,45 +151,48 @@ class Board(Crowd):
         """Every step from here, and the state it leads to. Raises Violation, whose `step` says by which."""
         found: list[tuple[Step, Place]] = []
         voters = place[3:]
-        kinds = [i for i, v in enumerate(voters) if not (self.symmetric and i and v == voters[i - 1])]
-        step: Step
-        for i in kinds:
-            todo = place[0] & self._effects_on(voters[i])[1]
-            while todo:
-                low = todo & -todo
-                todo ^= low
-                step = Take(voters[i], low.bit_length() - 1)
-                try:
-                    afters = self._take(place, 3 + i, step.message)
-                    found.extend([(step, self._canonical(after)) for after in afters])
-                except Violation as violation:
-                    violation.step = step  # type: ignore[attr-defined]
-                    raise
-        for op in range(len(self.case.all_ops)):
-            for turn in self._turns_of(place, op):
-                step = Act(op, turn)
-                try:
+        step: Step | None = None
+        try:
+            for i, voter in enumerate(voters):
+                if self.symmetric and i and voter == voters[i - 1]:
+                    continue
+                todo = place[0] & self._effects_on(voter)[1]
+                while todo:
+                    low = todo & -todo
+                    todo ^= low
+                    step = Take(voter, low.bit_length() - 1)
+                    found += [(step, self._canonical(at)) for at in self._take(place, 3 + i, step.message)]
+            for op in range(len(self.case.all_ops)):
+                for turn in self._turns_of(place, op):
+                    step = Act(op, turn)
                     found.append((step, self._canonical(self._act(place, op, turn))))
-                except Violation as violation:
-                    violation.step = step  # type: ignore[attr-defined]
-                    raise
+        except Violation as violation:
+            violation.step = step  # type: ignore[attr-defined]
+            raise
         return found
 
     def _canonical(self, place: Place) -> Place:
-        """The one state for all that differ only in which voter is which, or in spent messages."""
+        """The one state for all that differ only in which voter is which, or in what is spent."""
         past, bare, effects, known = place[2], self._bare, self._effects, len(self.messages.items)
         alive = 0
-        voters = []
-        for voter in place[3:]:
-            voter = bare.get((voter, past)) or self._without(voter, past)
+        ops = place[1]
+        voters = [bare.get((voter, past)) or self._without(voter, past) for voter in place[3:]]
+        if self._forgets_votes:
+            voters = self._with_live_votes(voters)
+        if self.symmetric:
+            voters.sort()
+        if self.trust.looks:
+            ops, past, voters = self._with_ends(ops, past, voters)
+        if self._forgets_spent:
+            ops, voters = self._without_spent(ops, voters)
+        for voter in voters:
             effect = effects.get(voter)
             if effect is None or effect[0] != known:
                 effect = self._effects_on(voter)
             alive |= effect[2]
-            voters.append(voter)
         if self.symmetric:
             voters.sort()
-        return (place[0] & alive, place[1], past, *voters)
+        return (place[0] & alive, ops, past, *voters)
 
     # The way back.
 
@@ -185,8 +203,14 @@ class Board(Crowd):
         else:
             ends = [self._act(place, step.op, step.turn)]
         end = next(end for end in ends if self._canonical(end) == after)
-        bare = [self._without(voter, end[2]) for voter in end[3:]]
-        return sorted(range(len(bare)), key=lambda i: bare[i]) if self.symmetric else list(range(len(bare)))
+        if not self.symmetric:
+            return list(range(self.case.n))
+        registers = [self.voters.items[v].register for v in end[3:]]
+        order = []
+        for v in after[3:]:
+            order.append(registers.index(self.voters.items[v].register))
+            registers[order[-1]] = None  # type: ignore[call-overload]
+        return order
 
     # Voters.
 
@@ -210,12 +234,18 @@ class Board(Crowd):
             vote = self._votes.items[low.bit_length() - 1]
             votes = sum([1 for v in place[3:] if self.voters.items[v].votes & low])
             if votes >= self._needed[vote.ballot.kind]:
-                place = (*place[:2], self._choose(place[2], low), *place[3:])
+                place = (place[0] | self._news_of(vote), place[1], self._choose(place[2], low), *place[3:])
                 by = owner(vote.tenure.claim)
                 if by is not None and self.role(place, by).barred:
                     name = self.case.all_ops[by].name
                     raise Violation(f"S3: {name} ended without effect, and now {vote.tenure} is chosen")
         return place
+
+    def _news_of(self, chosen: Chosen) -> int:
+        """Where looks are trusted, what is chosen is announced at once; taking it is up to the voters."""
+        if not self.trust.looks:
+            return 0
+        return 1 << self.messages(m.Announce(POLITY, self.rules.electorate.epoch, ROLE, *chosen))
 
     def _choose(self, past: int, vote: int) -> int:
         known = self._decides.get((past, vote))
@@ -229,33 +259,25 @@ class Board(Crowd):
 
     # Operations.
 
-    def _turns_of(self, place: Place, op: int) -> list[int]:
-        """The turns an operation may take."""
+    def _turns_of(self, place: Place, op: int) -> tuple[int, ...]:
+        """The turns an operation may take that others can notice, or, where looks are not trusted, all."""
         number = self.ops.items[place[1]][op]
         role = self.roles.items[number]
         if role.candidacy is None:
             if role.begun:
-                return []
+                return ()
             hints = [-1, *(sorted(set(place[3:])) if self.case.all_ops[op].hints else [])]
-            begun = {self._begin(op, hint) for hint in hints}
-            return sorted(turn for turn in begun if turn is not None)
-        heard_of = self._heard
-        answers = tuple([heard_of.get((op, number, v)) or self._offered(op, number, v) for v in place[3:]])
-        key = (number, op, answers)
-        known = self._said.get(key)
-        if known is None:
-            heard = tuple([self.answers.items[a] for a in answers])
-            turns = self.rules.turns(op, role.candidacy, heard)
-            known = self._said[key] = [self.turns(turn) for turn in turns]
-        return known
-
-    def _begin(self, op: int, hint: int) -> int | None:
-        """The number of an operation's first turn with this voter's register, or with none, as its hint."""
-        key = (op, hint)
-        if key not in self._begun:
-            turn = self.rules.begin(op, None if hint < 0 else self.voters.items[hint].register)
-            self._begun[key] = None if turn is None else self.turns(turn)
-        return self._begun[key]
+            begun = set[int]().union(*[self._begin(op, hint) for hint in hints])
+            if self.trust.looks:
+                begun |= self._begin_after_look(op, place[2])
+                ended = {turn for turn in begun if self.turns.items[turn].outcome is not None}
+                return tuple(sorted(ended | {turn for turn in begun if self._is_noticed(turn)}))
+            return tuple(sorted(begun))
+        if not self.trust.looks:
+            return self.said.items[self._said_of(op, number, place[3:])]
+        if role.candidacy.phase is Phase.LOOK:
+            return ()
+        return self._going_on(self._said_of(op, number, place[3:]))
 
     def _act(self, place: Place, op: int, turn: int) -> Place:
         """The state once an operation has taken a turn."""
@@ -264,15 +286,10 @@ class Board(Crowd):
         if known is None:
             known = self._acted[key] = self._acting(*key)
         ops, past, role, sent = known
-        if sent:
+        if sent and (sent, place[0]) not in self._values_known:
             promises.check_value(self._in(sent), self._in(place[0]))
-        voters = []
-        for voter in place[3:]:
-            told = self._told.get((voter, op, role))
-            if told is None:
-                told = self._told[voter, op, role] = self._telling(voter, op, self.roles.items[role])
-            voters.append(told)
-        return (place[0] | sent, ops, past, *voters)
+            self._values_known.add((sent, place[0]))
+        return (place[0] | sent, ops, past, *self._tell(list(place[3:]), op, role))
 
     def _in(self, bits: int) -> list[m.Message]:
         return [self.messages.items[i] for i in range(bits.bit_length()) if bits >> i & 1]
@@ -283,18 +300,22 @@ class Board(Crowd):
         now = self.pasts.items[past]
         start = before.start if before.begun else now.term
         taken = self.turns.items[turn]
-        role = Role(True, taken.candidacy, start)
+        if taken.candidacy is not None and isinstance(taken.sent, m.Stand) and not taken.then:
+            # After a look.
+            base = Chosen(taken.candidacy.base.ballot, taken.candidacy.base.tenure)
+            if base not in now.chosen:
+                raise Violation(
+                    f"S3: {self.case.all_ops[op].name} takes for settled what is not chosen: {base}"
+                )
         if taken.outcome is not None:
-            now = promises.end(now, self.case.all_ops, op, start, taken.outcome)
-            role = OVER if taken.outcome.verdict in _TAKE_EFFECT else BARRED
-            for t in now.implied - self.pasts.items[past].implied:
-                by = owner(t.claim)
-                if by is not None and self.roles.items[roles[by]].barred:
-                    raise Violation(
-                        f"S3: {self.case.all_ops[by].name} ended without effect, but {t} was recalled"
-                    )
+            now = self._ended(now, ops, op, start, taken.outcome)
+            role = OVER if taken.outcome.verdict in TAKE_EFFECT else BARRED
+        else:
+            assert taken.candidacy is not None
+            role = self._under_way(op, taken.candidacy, start, now)
         sent = 0
-        if taken.sent is not None and not isinstance(taken.sent, m.Read):
+        silent = (m.Read, m.Announce) if self.trust.looks else m.Read
+        if taken.sent is not None and not isinstance(taken.sent, silent):
             sent = 1 << self.messages(taken.sent)
         roles[op] = self.roles(role)
         return self.ops(tuple(roles)), self.pasts(now), roles[op], sent

@@ -12,35 +12,21 @@ the look would be over, and fewer answers settle nothing that more of them leave
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from itertools import product
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
+from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.candidacy import Candidacy, Phase
 from polity_cli.core.messages import Register, Stand, State
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
-from tests.exploration.cases import Case, LastLook, Slot
+from tests.exploration.cases import Case, Slot
+from tests.exploration.hearing import Hearing
+from tests.exploration.index import Index
 from tests.exploration.promises import History
-from tests.exploration.rules import Rules, Trust, owner
-
-T = TypeVar("T", bound=Hashable)
-
-
-class Index(Generic[T]):
-    """Numbers for things, and back."""
-
-    def __init__(self) -> None:
-        self.items: list[T] = []
-        self._numbers: dict[T, int] = {}
-
-    def __call__(self, item: T) -> int:
-        number = self._numbers.setdefault(item, len(self.items))
-        if number == len(self.items):
-            self.items.append(item)
-        return number
+from tests.exploration.rules import Trust, owner
 
 
 class Voter(NamedTuple):
@@ -54,13 +40,15 @@ class Voter(NamedTuple):
 class Role(NamedTuple):
     """The part an operation plays: not begun, under way with a candidacy since term `start`, or over.
 
-    `barred` says that it ended with a verdict by which its claim must never be chosen.
+    `barred` says that it ended, or may have, with a verdict by which its claim must never be chosen. `since`
+    is the newest ballot chosen when it last said something. See `endings`.
     """
 
     begun: bool = False
     candidacy: Candidacy | None = None
     start: int = 0
     barred: bool = False
+    since: Ballot = ZERO
 
 
 class Crowd:
@@ -68,7 +56,7 @@ class Crowd:
 
     def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust) -> None:
         self.case, self.trust = case, trust
-        self.rules = Rules(case, order, trust)
+        self.rules = Hearing(case, order, trust)
         self.messages: Index[m.Message] = Index()
         self.answers: Index[frozenset[State]] = Index()
         self.voters: Index[Voter] = Index()
@@ -116,7 +104,7 @@ class Crowd:
             role = self.roles.items[number]
             if self._looks_lazily(role):
                 kept = {before.answers[op]}
-                if not self.answers.items[before.answers[op]] and self._may_be_stale(op, role):
+                if not self.answers.items[before.answers[op]]:
                     # An answer of before this change is under way to the look, or it is not.
                     earlier = self._now(op, role, before.register)
                     if earlier != self._now(op, role, register):
@@ -130,11 +118,8 @@ class Crowd:
         return tuple(self.voters(Voter(register, kept, votes)) for kept in product(*choices))
 
     def _looks_lazily(self, role: Role) -> bool:
-        return self.trust.answers and role.candidacy is not None and role.candidacy.phase is Phase.LOOK
-
-    def _may_be_stale(self, op: int, role: Role) -> bool:
-        assert role.candidacy is not None
-        return self.case.last_look is LastLook.ANY or self.rules.goes_on(op, role.candidacy)
+        lazily = self.trust.answers and not self.trust.looks
+        return lazily and role.candidacy is not None and role.candidacy.phase is Phase.LOOK
 
     def _now(self, op: int, role: Role, register: Register) -> int:
         """The answer that a voter with this register gives to what the operation asks now, as a set."""
@@ -152,7 +137,7 @@ class Crowd:
 
     def _asked(self, op: int, role: Role, register: Register, answers: set[State]) -> int:
         c = role.candidacy
-        if c is None:
+        if c is None or (self.trust.looks and c.phase is Phase.LOOK):
             return self.answers(frozenset())
         asked = [candidacy.message(c)]
         if not self.trust.answers and c.phase is Phase.ACCEPT:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.exploration.cases import Case, Fate, LastLook, Past, elect, orders, query, recall
+from tests.exploration.cases import Case, Fate, Past, elect, orders, query, recall
 from tests.exploration.rules import TRUSTING, Trust
 from tests.exploration.search import Found, explore
 from tests.simulation.bugs import BUGS, HARMLESS
@@ -22,6 +22,7 @@ _STANDING = Past(elect("P", 2), ((0, 1),), Fate.STAYS)
 _E, _Q, _R = elect("E", 0), query("Q"), recall("R")
 
 EE = Case("two elections", 3, (elect("E0", 0), elect("E1", 1)))
+EE_OF_4 = EE._replace(name="two elections among four", n=4)
 ALONE = Case("one election", 3, (_E,))
 ER = Case("an election and a recall", 3, (_E, _R))
 STALE = Case("an election where one voter missed the recall", 3, (_E,), (_WON, _RECALLED))
@@ -75,14 +76,12 @@ LOWER = Case(
     3,
     (elect("W", 1),),
     (Past(recall("R", hints=False), ((2,),), Fate.STAYS), _STANDING),
-    last_look=LastLook.NONE,
 )
 CONTESTED = Case(
     "a candidate that came second at one voter, and a query",
     3,
     (_Q,),
-    (Past(elect("X", 1), ((0,),), Fate.DIES), Past(elect("E", 0), ((0,),), Fate.STAYS)),
-    last_look=LastLook.NONE,
+    (Past(elect("X", 1), ((0,),), Fate.DIES), Past(elect("E", 0), ((1, 0),), Fate.STAYS)),
 )
 COMPLETED = Case(
     "two votes of five, and a rival that began to put them through",
@@ -100,8 +99,9 @@ class Planted(NamedTuple):
     trust: Trust = TRUSTING
 
 
-_ANSWERS = Trust(answers=False)
+_ANSWERS = Trust(answers=False, looks=False)
 _MESSAGES = Trust(messages=False)
+_LOOKS = Trust(looks=False)
 
 CAUGHT = {
     "fast_quorum_is_the_classic_one": Planted(EE, "S3"),
@@ -124,17 +124,17 @@ CAUGHT = {
     "a_no_that_names_oneself_is_a_loss": Planted(EE, "S3"),
     "told_before_the_accept_quorum": Planted(EE, "S3"),
     "told_from_the_local_ledger": Planted(STALE, "S3"),
-    "settled_by_a_classic_quorum_of_fast_votes": Planted(EE, "S3"),
-    "settled_by_the_highest_accepted": Planted(EE, "S3"),
-    "settled_by_any_confirmation": Planted(STALE_QUERY, "S3"),
-    "settled_by_one_tenure_at_several_ballots": Planted(EE, "S3"),
-    "a_look_tells_whatever_is_pending": Planted(PENDING, "S3"),
-    "whatever_was_accepted_is_announced": Planted(ER, "S3"),
+    "settled_by_a_classic_quorum_of_fast_votes": Planted(EE, "S3", _LOOKS),
+    "settled_by_the_highest_accepted": Planted(EE, "S3", _LOOKS),
+    "settled_by_any_confirmation": Planted(STALE_QUERY, "S3", _LOOKS),
+    "settled_by_one_tenure_at_several_ballots": Planted(EE, "S3", _LOOKS),
+    "a_look_tells_whatever_is_pending": Planted(PENDING, "S3", _LOOKS),
+    "whatever_was_accepted_is_announced": Planted(ER, "S3", _LOOKS),
     "a_vacancy_has_no_claim": Planted(OVERTAKEN, "S3"),
-    "a_candidate_only_stands": Planted(EE._replace(last_look=LastLook.NONE), "L1"),
+    "a_candidate_only_stands": Planted(EE, "L1", _LOOKS),
     "each_attempt_has_a_new_claim": Planted(OVERTAKEN, "S3"),
     "pending_is_forgotten": Planted(EE, "S3"),
-    "pending_is_ignored_in_a_look": Planted(OUTLIVED, "S3"),
+    "pending_is_ignored_in_a_look": Planted(OUTLIVED, "S3", _LOOKS),
     "pending_terms_bind_nothing": Planted(UNDONE, "S3"),
     "a_stand_is_void_one_voter_early": Planted(CONTESTED, "S3"),
     "a_stand_is_always_void": Planted(EE, "S3"),
@@ -143,8 +143,8 @@ CAUGHT = {
 
 SAFE = {
     "an_announcement_overrides_a_promise": Planted(LOWER, "", _MESSAGES),
-    "recovery_takes_the_most_voted": Planted(SPLIT, ""),
-    "recovery_takes_any_vote_of_three": Planted(EE._replace(last_look=LastLook.NONE), ""),
+    "recovery_takes_the_most_voted": Planted(EE_OF_4, ""),
+    "recovery_takes_any_vote_of_three": Planted(EE, ""),
 }
 """What looks like a bug and is none: the whole case is explored and nothing found."""
 

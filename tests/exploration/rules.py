@@ -4,12 +4,6 @@ Nothing here decides anything. A voter's turn is `booth.answer` on the ledger's 
 operation's turns are what `candidacy.begin`, `hear`, `wake` and `give_up` make of answers. The modules are
 asked by name, at every call, so that a bug planted in one of them is what gets explored.
 
-**An operation's turn.** An operation is seen only when it says something: when it enters another phase, or
-ends. Until then it has merely heard answers, which nobody else can tell and which it may as well hear later,
-just before it speaks. So `turns` takes all answers that are there and finds every order of hearing some of
-them (then perhaps being woken, or giving up) up to the first thing said. Two more steps are never kept
-apart: a wait ends at once in the look behind it, as a look begun earlier sees all that a later one sees.
-
 **What is forgotten.** Counters of round trips and asks, times, and who heard what in phases that are over
 decide nothing (`Pace` has asks=1, looks=1, so that waits may end at any time). If `trust.answers`, `tidy`
 also drops what the phase never reads again and `useful` reduces an answer to what the phase reads in it; if
@@ -19,22 +13,21 @@ where bugs are planted they must not be trusted; a test compares explorations wi
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from polity_cli import booth
 from polity_cli.core import candidacy, voter
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Phase, Purpose, Verdict
+from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Phase
 from polity_cli.core.electorate import Enrolled, founding_record
 from polity_cli.core.messages import Announce, Register, State
 from polity_cli.core.tally import Chosen
 from polity_cli.core.tenure import ELECTORATE, VACANT
 from polity_cli.edges import wire
 from polity_cli.edges.memory_ledger import MemoryLedger
-from tests.exploration.cases import Case, LastLook, Slot
+from tests.exploration.cases import Case, Slot
 from tests.simulation.world import MAJORITY, POLITY, ROLE
 
 PACE = Pace(asks=1, looks=1)
@@ -60,6 +53,7 @@ class Trust(NamedTuple):
 
     answers: bool = True
     messages: bool = True
+    looks: bool = True
 
 
 TRUSTING = Trust()
@@ -76,10 +70,10 @@ class Turn(NamedTuple):
 
 
 class Draws:
-    """Ids by their use: proposers by their rank in the case's order, looks by whose they are."""
+    """Ids by whose they are, and the round of a ballot: its rank in the case's order."""
 
-    def __init__(self, drawn: bytes) -> None:
-        self.drawn = drawn
+    def __init__(self, drawn: bytes, rank: int = 0) -> None:
+        self.drawn, self.rank = drawn, rank
 
     def id(self) -> bytes:
         return self.drawn
@@ -88,7 +82,7 @@ class Draws:
         return 0.5
 
     def round_floor(self) -> int:
-        return 0
+        return self.rank
 
 
 class _Twin(MemoryLedger):
@@ -103,7 +97,6 @@ class Rules:
 
     def __init__(self, case: Case, order: tuple[Slot, ...], trust: Trust) -> None:
         n = case.n
-        self.last_look = case.last_look
         self.ops, self.trust = case.all_ops, trust
         enrolled = [Enrolled(b"voter%03d" % i, f"n{i}") for i in range(n)]
         self.voters = [e.voter for e in enrolled]
@@ -148,7 +141,9 @@ class Rules:
 
     # An operation.
 
-    def begin(self, op: int, hint: Register | None) -> Turn | None:
+    def begin(self, op: int, hint: Register | None) -> list[Turn]:
+        """The first turns of an operation with this register as its hint; it may have none in this order."""
+
         def move(draws: Draws) -> Move:
             return candidacy.begin(
                 self.order_of(op), self.electorate, local=hint, alive=None, now_s=0.0, draws=draws, pace=PACE
@@ -156,97 +151,77 @@ class Rules:
 
         return self._said(op, self._draw(op, 0, move), (), "begins")
 
-    def turns(self, op: int, c: Candidacy, answers: tuple[frozenset[State], ...]) -> list[Turn]:
-        """All that the operation can say next, if `answers` (of voter 0, of voter 1, ...) have arrived."""
-        found: dict[tuple[object, ...], Turn] = {}
+    def first_look(self, op: int) -> Candidacy:
+        """An operation that knows nothing and looks."""
 
-        def keep(turn: Turn | None) -> None:
-            if turn is not None:
-                found.setdefault((turn.candidacy, turn.sent, turn.outcome), turn)
+        def move(draws: Draws) -> Move:
+            return candidacy.begin(
+                self.order_of(op), self.electorate, local=None, alive=(), now_s=0.0, draws=draws, pace=PACE
+            )
 
-        offers = tuple((i, s) for i, states in enumerate(answers) for s in sorted(states))
-        waiting: list[tuple[Candidacy, Heard]] = [(c, ())]
-        seen: set[object] = set()
-        while waiting:
-            now, how = waiting.pop(0)
-            keep(self._woken(op, now, how))
-            keep(self._given_up(op, now, how))
-            for i, state in self._unlike(now, offers, answers):
-                move = self._heard(op, now, state._replace(voter=self.voters[i]))
-                after = move.candidacy
-                if after.phase is not now.phase or move.send is not None:
-                    keep(self._said(op, move, (*how, (i, state)), ""))
-                elif after != now:
-                    mark = self._like(after, answers)
-                    if mark not in seen:
-                        seen.add(mark)
-                        waiting.append((after, (*how, (i, state))))
-        return list(found.values())
+        return self._draw(op, 0, move).candidacy._replace(alive=frozenset(self.voters))
 
-    def _unlike(
-        self, c: Candidacy, offers: Heard, answers: tuple[frozenset[State], ...]
-    ) -> Iterator[tuple[int, State]]:
-        """The answers to hear next, one of those that come from voters of whom all the same is known."""
-        if not self.trust.answers:
-            yield from offers
-            return
-        heard = {voter: state._replace(voter=NOBODY) for voter, state in c.states}
-        tried = set()
-        for i, state in offers:
-            known = heard.get(self.voters[i])
-            mark = (answers[i], known, state)
-            if mark not in tried and state != known:
-                tried.add(mark)
-                yield i, state
+    def yielded(self, op: int, c: Candidacy) -> Candidacy:
+        """An operation that yields, though it heard nothing, and looks."""
+        yields = self._draw(op, c.attempts, lambda d: candidacy.wake(c, 0.0, d)).candidacy
+        look = self._draw(op, c.attempts, lambda d: candidacy.wake(yields, 0.0, d)).candidacy
+        assert look.phase is Phase.LOOK
+        return self.tidy(op, look)
 
-    def _like(self, c: Candidacy, answers: tuple[frozenset[State], ...]) -> object:
-        """Equal for candidacies that heard the same from voters whose answers are the same."""
-        if not self.trust.answers:
-            return c._replace(wake_at_s=0.0)
-        place = {voter: answers[i] for i, voter in enumerate(self.voters)}
-        heard = Counter((place[v], s._replace(voter=NOBODY)) for v, s in c.states)
-        return frozenset(heard.items())
+    def begin_after_look(self, op: int, base: Chosen | None) -> list[Turn]:
+        """The first turns of an operation that looked, and found this vacancy settled, or nothing."""
+        after = self._looked(op, self.first_look(op), base)
+        found = after.candidacy.phase is Phase.PREPARE if base is None else after.candidacy.base == base
+        return self._said(op, after, (), "begins, and has looked") if found else []
+
+    def told(self, op: int, c: Candidacy, chosen: Chosen) -> list[Turn]:
+        """How an operation ends whose look finds this settled; not at all if it then goes on."""
+        move = self._looked(op, c, chosen)
+        return self._said(op, move, (), "finds settled what is chosen") if move.candidacy.outcome else []
+
+    def _looked(self, op: int, c: Candidacy, base: Chosen | None) -> Move:
+        """What an operation says once all voters show this accepted, or no two of them the same."""
+        move = Move(c)
+        for i, one in enumerate(self.voters):
+            ballot, tenure = base or (Ballot(0, bytes((i + 1,))), VACANT)
+            head = (c.attempt, one, POLITY, self.electorate.epoch)
+            move = self._heard(op, move.candidacy, State(*head, ZERO, ballot, tenure, ZERO, VACANT))
+            if move.candidacy.phase is not Phase.LOOK:
+                return move
+        unsettled = move.candidacy
+        return self._draw(op, c.attempts, lambda d: candidacy.wake(unsettled, 0.0, d))
 
     def _heard(self, op: int, c: Candidacy, state: State) -> Move:
         return self._draw(op, c.attempts, lambda d: candidacy.hear(c, state, 0.0, d))
-
-    def _woken(self, op: int, c: Candidacy, how: Heard) -> Turn | None:
-        move = self._draw(op, c.attempts, lambda d: candidacy.wake(c, 0.0, d))
-        if move.candidacy.phase is c.phase:
-            return None  # it only asks again
-        return self._said(op, move, how, "has waited long enough")
-
-    def _given_up(self, op: int, c: Candidacy, how: Heard) -> Turn | None:
-        """Only if it then says more than `unknown`, which is no more than dying."""
-        never_asked = c.attempts == 0 or (c.attempts == 1 and c.phase is Phase.PREPARE)
-        if c.order.purpose is Purpose.QUERY or (never_asked and self.trust.answers):
-            return None
-        move = candidacy.give_up(c)
-        assert move.candidacy.outcome is not None
-        if move.candidacy.outcome.verdict is Verdict.UNKNOWN:
-            return None
-        return self._said(op, move, how, "has no more time")
 
     def _draw(self, op: int, attempts: int, act: Callable[[Draws], Move]) -> Move:
         """Do it with the id of a look, and once more with that of a ballot if it was drawn for one."""
         look = bytes((0xF0, op, attempts)) + bytes(5)
         move = act(Draws(look))
         if move.candidacy.ballot.proposer == look:
-            rank = self._rank.get((op, attempts), 0xBF)
-            move = act(Draws(bytes((rank, op, attempts)) + bytes(5)))
+            rank = self.rank(op, attempts)
+            move = act(Draws(bytes((rank, op, attempts)) + bytes(5), rank))
         return move
 
-    def _said(self, op: int, move: Move, how: Heard, then: str) -> Turn | None:
+    def rank(self, op: int, attempts: int) -> int:
+        """The round of an operation's next ballot."""
+        return self._rank.get((op, attempts), 0xBF)
+
+    def _said(self, op: int, move: Move, how: Heard, then: str) -> list[Turn]:
         c = move.candidacy
         if c.phase is Phase.YIELD:
-            if self.last_look is LastLook.NONE and not self.goes_on(op, c):
-                return None
             yielded = c
             move = self._draw(op, c.attempts, lambda d: candidacy.wake(yielded, 0.0, d))
-            c = move.candidacy
             then = f"{then}, yields".removeprefix(", ")
+            if self.trust.looks and self.goes_on(op, c):
+                further = self._looked(op, move.candidacy, None)
+                return [
+                    *self._said(op, further, how, f"{then}, has looked"),
+                    *self._said(op, move, how, then),
+                ]
+            c = move.candidacy
         if c.attempts > self.ops[op].ballots:
-            return None
+            return []
         if c.outcome is not None:
             news = None
             if c.outcome.chosen is not None:
@@ -254,16 +229,21 @@ class Rules:
             told = c.outcome._replace(
                 yes=frozenset(), no=frozenset(), required=0, population=0, round_trips=0, silent=()
             )
-            return Turn(None, news, told, how, then)
-        return Turn(self.tidy(op, c), move.send, None, how, then)
+            return [Turn(None, news, told, how, then)]
+        return [Turn(self.tidy(op, c), move.send, None, how, then)] if self._fits(op, c) else []
+
+    def _fits(self, op: int, c: Candidacy) -> bool:
+        """True if its ballot is not above its place in the case's order, and the next one need not be."""
+        if c.attempts and c.ballot.round > self.rank(op, c.attempts - 1):
+            return False
+        return not self.goes_on(op, c) or c.highest_round < self.rank(op, c.attempts)
 
     def tidy(self, op: int, c: Candidacy) -> Candidacy:
         """The candidacy without what decides nothing any more."""
         c = c._replace(states=(), asks=1, round_trips=0, wake_at_s=0.0, unsettled=0)
         if not self.trust.answers:
             return c
-        if not self.goes_on(op, c):
-            c = c._replace(highest_round=0)
+        c = c._replace(highest_round=0)
         if c.phase is not Phase.STAND:
             c = c._replace(base=Chosen(ZERO, VACANT))
         if c.phase is Phase.LOOK:
@@ -280,18 +260,17 @@ class Rules:
             return s
         if s.attempt != c.attempt:
             return None
-        more = self.goes_on(op, c)
+        if self.goes_on(op, c) and max(s.promised.round, s.confirmed_ballot.round) >= self.rank(
+            op, c.attempts
+        ):
+            return None
         if c.phase is Phase.LOOK:
-            return s._replace(promised=Ballot(s.promised.round if more else 0, b""))
+            return s._replace(promised=ZERO)
         is_no = c.phase is Phase.STAND and voter.is_no(s, c.base.ballot, c.ballot)
         is_yes = c.phase is Phase.STAND and s.accepted == c.base.ballot.fast and s.tenure == c.stood
         matters = s.accepted == c.ballot if c.phase is Phase.ACCEPT else s.promised == c.ballot
         if not (is_no or is_yes or matters):
-            if not more or s.promised <= c.ballot:
-                return None
-            return s._replace(accepted=ZERO, tenure=VACANT, confirmed_ballot=ZERO, confirmed=VACANT)
-        if more:
-            return s
+            return None
         if c.phase is Phase.ACCEPT:
             s = s._replace(promised=c.ballot)
         return s if is_no else s._replace(confirmed_ballot=ZERO, confirmed=VACANT)

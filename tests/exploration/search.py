@@ -7,28 +7,34 @@ ever mistaken for another). Steps are remembered only where a way back is wanted
 from __future__ import annotations
 
 import gc
+import resource
 import time
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from tests.exploration.board import Board, Place, Step
+from polity_cli.core.ballot import ZERO
+from tests.exploration.board import EVERY, Board, Place, Shortcuts, Step
 from tests.exploration.cases import Case, Slot
 from tests.exploration.lone import stuck
+from tests.exploration.looks import unsettling
 from tests.exploration.rules import TRUSTING, Trust
 from tests.exploration.story import story
 from tests.judging.operation import Violation
 
 
 class Found(NamedTuple):
-    """What an exploration came to; `violation` is empty if all promises were kept, `lone` the runs for L1."""
+    """What an exploration came to; `violation` is empty if all promises were kept, `lone` the runs for L1,
+    `looks` the combinations of answers given to looks."""
 
     case: str
     states: int
     transitions: int
     lone: int
+    looks: int
     seconds: float
+    megabytes: int
     violation: str = ""
     trace: tuple[str, ...] = ()
 
@@ -38,7 +44,7 @@ def explore(
     order: tuple[Slot, ...],
     *,
     trust: Trust = TRUSTING,
-    symmetric: bool = True,
+    shortcuts: Shortcuts = EVERY,
     traced: bool = False,
     with_lone: bool = True,
     limit: int | None = None,
@@ -48,19 +54,23 @@ def explore(
     `seconds` are of one core. Steps are told if `traced`; without it a violation has no trace, only a text.
     """
     began = time.process_time()
-    search = Search(Board(case, order, trust=trust, symmetric=symmetric), traced=traced)
-    violation, runs = "", 0
+    search = Search(Board(case, order, trust=trust, shortcuts=shortcuts, told=traced), traced=traced)
+    violation, runs, looks = "", 0, 0
     trace: tuple[str, ...] = ()
     with _no_garbage():
         try:
             search.run(limit)
             if with_lone:
                 runs = search.leave_alone()
+                looks = search.look()
         except Violation as caught:
             violation = str(caught)
             trace = story(search.board, search.way(caught))
     seconds = time.process_time() - began
-    return Found(case.name, len(search.seen), search.transitions, runs, seconds, violation, trace)
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return Found(
+        case.name, len(search.seen), search.transitions, runs, looks, seconds, megabytes, violation, trace
+    )
 
 
 class Search:
@@ -118,6 +128,17 @@ class Search:
                     self._at = next((p for p in self._came or () if p[3:] == voters), ())
                     raise Violation(f"L1: {problem}")
         return runs
+
+    def look(self) -> int:
+        """Check what looks may find, where that is trusted; returns how many combinations were tried."""
+        if not self.board.trust.looks:
+            return 0
+        registers = {voter.register for voter in self.board.voters.items}
+        tried, problem = unsettling(self.board.rules, {r._replace(promised=ZERO) for r in registers})
+        if problem:
+            self._at = ()
+            raise Violation(f"S3: {problem}")
+        return tried
 
     def way(self, violation: Violation) -> list[tuple[Place, Step | None]]:
         """The places and steps that led to a violation; empty if they were not remembered."""
