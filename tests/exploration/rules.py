@@ -92,6 +92,11 @@ class _Twin(MemoryLedger):
         self._registers[ROLE] = register
 
 
+def _plain(reply: m.Reply | None) -> State | None:
+    """An answer without its ledger's serial: no ledger is set back here, and no rule reads it."""
+    return reply._replace(serial=0) if isinstance(reply, State) else None
+
+
 class Rules:
     """The rules for the voters and operations of a case, with ballot ids in this order."""
 
@@ -116,14 +121,12 @@ class Rules:
         """The register after a message, and the answer; a refusal is no answer."""
         self._ledger.hold(register)
         data = booth.answer(self._ledger, wire.encode(message))
-        reply = None if data is None else wire.decode_reply(data)
-        return self._ledger.register(ROLE), reply if isinstance(reply, State) else None
+        return self._ledger.register(ROLE), _plain(None if data is None else wire.decode_reply(data))
 
     def handle(self, register: Register, message: m.RoleQuery) -> tuple[Register, State | None]:
         """The same without the bytes, for runs that are too many to encode."""
         self._ledger.hold(register)
-        reply = booth.handle(self._ledger, message)
-        return self._ledger.register(ROLE), reply if isinstance(reply, State) else None
+        return self._ledger.register(ROLE), _plain(booth.handle(self._ledger, message))
 
     def is_spent(self, register: Register, message: m.Message) -> bool:
         """True if this message can never again change this register, nor what becomes of it."""
