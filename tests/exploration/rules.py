@@ -126,7 +126,8 @@ class Rules:
     def handle(self, register: Register, message: m.RoleQuery) -> tuple[Register, State | None]:
         """The same without the bytes, for runs that are too many to encode."""
         self._ledger.hold(register)
-        return self._ledger.register(ROLE), _plain(booth.handle(self._ledger, message))
+        reply = _plain(booth.handle(self._ledger, message))
+        return self._ledger.register(ROLE), reply
 
     def is_spent(self, register: Register, message: m.Message) -> bool:
         """True if this message can never again change this register, nor what becomes of it."""
