@@ -17,7 +17,8 @@ Once found set back, a voter is refused for good, also when its serial has grown
 it has forgotten does not come back. Nor would the newer ledger help, which lacks what the older one has said
 meanwhile. The way out is another ledger, which is another voter.
 
-What is known is as much as was asked: a set back that nobody has seen the other side of goes unnoticed.
+What is known is as much as was asked: a set back that nobody has seen the other side of goes unnoticed, and
+so does one whose ledger has made as many changes again before it is asked by somebody who knew better.
 """
 
 from __future__ import annotations

@@ -69,13 +69,16 @@ def test_a_voter_whose_ledger_was_set_back_is_refused_named_and_brought_back_as_
     # n1 is elected by itself and n2; the voter of n3 hears nothing of it, who asks there does.
     n3.kill_voter()
     assert ok(ask(n1, "elect", "leader")).data["term"] == 1
+    # So many changes that what Serf tells a node again when it is back does not make up for them.
+    for role in map(str, range(6)):
+        ok(ask(n1, "elect", role))
     assert ok(ask(n3, "who", "leader")).data["holder"] == "n1"
 
     n1.kill()
     put_back(n2, tmp_path / "snapshot")
     n3.start_voter()
     nodes.wait_converged()
-    # Two of three voters answer and know of no holder. One of them has forgotten that it voted.
+    # Two of three voters answer. One of them has forgotten that it voted.
     refused = ask(n3, "elect", "leader", "--timeout", "8")
     assert refused.code in (NO_QUORUM, 6), refused
     assert "n2" in refused.data["silent"], refused
