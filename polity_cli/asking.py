@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from time import monotonic, time
 
-from polity_cli.core import epochs
+from polity_cli.core import epochs, tally
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ID_BYTES, MAX_JUMP
 from polity_cli.core.electorate import Electorate
@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from polity_cli.core.candidacy import Draws
+    from polity_cli.core.operation import Draws
     from polity_cli.core.witness import Source
     from polity_cli.edges.network import Heard, Network
 
@@ -61,6 +61,18 @@ class Waiting(Record):
     need: int
     nodes: tuple[str, ...]
     after_s: float
+
+
+def deadline_of(timeout_s: float) -> float:
+    """The instant by the process's clock at which so many seconds are over; raises BadInput for none."""
+    if not timeout_s > 0:
+        raise BadInput(f"the time limit must be above 0 seconds, not {timeout_s:g}")
+    return monotonic() + timeout_s
+
+
+def left(deadline: float) -> float:
+    """Seconds until then; never 0, as every step looks once."""
+    return max(0.001, deadline - monotonic())
 
 
 def two_polities(mine: bytes, found: Mapping[str, bytes], warning: str = "") -> TwoPolities:
@@ -173,12 +185,11 @@ class Asker:
         after = ""
         while True:
             answers = self._role_page(after, deadline)
-            known.update(role for answer in answers for role in answer.roles)
-            cut = [answer.roles[-1] for answer in answers if answer.more and answer.roles]
-            if not cut:
+            names, cut = tally.listed(answers)
+            known.update(names)
+            if cut is None:
                 return tuple(sorted(known, key=str.encode))
-            # Names up to the earliest cut are complete for every voter of this quorum.
-            after = min(cut, key=str.encode)
+            after = cut
 
     def roll_call(self, *, timeout_s: float, enough: Callable[[set[str]], bool]) -> dict[str, m.Page]:
         """Who answers as a voter: node names to the first page of what each has entered."""
@@ -196,21 +207,20 @@ class Asker:
         return self._fetch(digest, self._begin(timeout_s))
 
     def _fetch(self, digest: bytes, deadline: float) -> Electorate | None:
-        learning = epochs.Learning(self.draws.id(), digest)
-        while True:
-            for _, reply in self._answers(learning.message, deadline, lambda asks: asks >= 3):
-                try:
-                    learned = learning.take(reply, wire)
-                except ValueError:
-                    self.network.strange += 1
-                    return None
-                if isinstance(learned, Electorate):
-                    return learned
-                if learned is not None:
-                    learning = learned
-                    break
-            else:
-                return None
+        unreadable: set[str] = set()
+        for node, reply in self._answers(
+            m.Fetch(self.draws.id(), digest, 0), deadline, lambda asks: asks >= 3
+        ):
+            if (
+                isinstance(reply, m.Page)
+                and reply.pages
+                and reply.digest == digest
+                and node not in unreadable
+            ):
+                record = self._rest_of(node, reply, deadline, unreadable)
+                if record is not None:
+                    return record
+        return None
 
     def _begin(self, timeout_s: float) -> float:
         if not timeout_s > 0:

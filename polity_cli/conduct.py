@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from polity_cli.asking import Asker, Got, Sent, Waiting
-from polity_cli.core import candidacy, change, founding, guided
+from polity_cli.core import candidacy, change, change_state, founding, guided, operation
 from polity_cli.core import messages as m
 from polity_cli.edges import wire
 from polity_cli.errors import FoundingRefused, OutcomeUnknown, SerfError
@@ -14,10 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from polity_cli.core.candidacy import Candidacy, Order, Outcome
-    from polity_cli.core.change import Change
-    from polity_cli.core.change import Outcome as ChangeOutcome
+    from polity_cli.core.change_state import Change
+    from polity_cli.core.change_state import Outcome as ChangeOutcome
     from polity_cli.core.electorate import Electorate, Roll
+    from polity_cli.core.operation import Candidacy, Order, Outcome
     from polity_cli.core.quorum import QuorumRule
     from polity_cli.edges.network import Heard
 
@@ -39,7 +39,7 @@ class Conductor(Asker):
         start = candidacy.begin(
             order, electorate, local=local, alive=alive, now_s=self._clock(), draws=self.draws
         )
-        nothing_sent = candidacy.Candidacy(order, electorate, start.candidacy.pace, alive)
+        nothing_sent = operation.Candidacy(order, electorate, start.candidacy.pace, alive)
         c = self._carry_out(guided.started(start), guided.Guided(nothing_sent), deadline)
         assert c.outcome is not None
         self.electorate = c.electorate
@@ -122,7 +122,7 @@ class Conductor(Asker):
                 move = change.wake(c, now_s, self.draws, wire, self._alive(c.electorate))
             else:
                 heard = self._listen(min(c.wake_at_s, deadline))
-                move = change.Move(c)
+                move = change_state.Move(c)
                 if heard is not None:
                     counts = c.electorate.node_of(heard.reply.voter) == heard.node
                     self._watch(Got(heard.node, heard.reply, counts, self._after()))
@@ -176,16 +176,16 @@ class Conductor(Asker):
             )
         return guided.hear(g, node, reply, self._clock(), self.draws, wire)
 
-    def _tell_waiting(self, c: candidacy.Candidacy) -> None:
+    def _tell_waiting(self, c: operation.Candidacy) -> None:
         answered = dict(c.states)
         silent = tuple(e.node for e in c.electorate.voters if e.voter not in answered)
-        if c.phase is candidacy.Phase.YIELD:
+        if c.phase is operation.Phase.YIELD:
             silent = ()
         self._watch(Waiting(c.phase.value, len(answered), c.electorate.current.q, silent, self._after()))
 
     def _tell_change(self, c: Change) -> None:
         silent = tuple(e.node for e in c.electorate.voters if e.voter not in c.answered)
-        if c.phase is change.Phase.YIELD:
+        if c.phase is change_state.Phase.YIELD:
             silent = ()
         need = max(roll.q for roll in c.electorate.rolls)
         self._watch(Waiting(c.phase.value, len(c.answered), need, silent, self._after()))

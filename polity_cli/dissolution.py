@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-from time import gmtime, monotonic, strftime
+from time import gmtime, strftime
 
+from polity_cli.asking import deadline_of, left
 from polity_cli.core.messages import NO_POLITY
 from polity_cli.core.record import Record
-from polity_cli.edges.ledger_anew import begin_anew
+from polity_cli.edges.ledger_copy import begin_anew
 from polity_cli.edges.ledger_file import sync_folder
 from polity_cli.errors import LedgerError, NoQuorum, Unfit
 
@@ -57,7 +58,7 @@ def estate(session: Session, *, timeout_s: float) -> Estate | None:
 
     What a quorum of the polity still tells is told by that, the rest by this node's ledger.
     """
-    deadline = monotonic() + timeout_s
+    deadline = deadline_of(timeout_s)
     if session.ledger is None:
         raise Unfit(
             f"{session.node} has no ledger that this user can write",
@@ -71,7 +72,7 @@ def estate(session: Session, *, timeout_s: float) -> Estate | None:
     pages = session.conductor.roll_call(timeout_s=min(timeout_s, _ROLL_CALL_S), enough=wanted.issubset)
     same = tuple(sorted(name for name, page in pages.items() if page.polity == me.polity))
     others = tuple(sorted(n for n, page in pages.items() if page.polity not in (me.polity, NO_POLITY)))
-    electorate = session.electorate(timeout_s=_left(deadline))
+    electorate = session.electorate(timeout_s=left(deadline))
     present = {page.voter for name, page in pages.items() if electorate.node_of(page.voter) == name}
     can_tell = electorate.polity == me.polity and electorate.is_quorum(frozenset(present))
     roles = _roles(session, deadline, ask=can_tell)
@@ -83,7 +84,7 @@ def leave(session: Session, estate: Estate) -> Left:
     assert session.ledger is not None
     path = session.ledger.path
     base = f"{path}.dissolved-{strftime('%Y-%m-%dT%H-%M-%SZ', gmtime())}"
-    left = Left(base, f"{base}.roles.json")
+    kept = Left(base, f"{base}.roles.json")
     me = session.ledger.me()
     if me.polity != estate.polity:
         raise LedgerError(
@@ -97,18 +98,18 @@ def leave(session: Session, estate: Estate) -> Left:
         "roles": rows(estate),
     }
     try:
-        with open(left.roles, "x", encoding="utf-8") as file:
+        with open(kept.roles, "x", encoding="utf-8") as file:
             json.dump(told, file, indent=2)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        sync_folder(left.roles)
+        sync_folder(kept.roles)
     except OSError as error:
         raise LedgerError(
             f"the list of roles cannot be written: {error}", hint="nothing was changed; make room for it"
         ) from error
-    begin_anew(path, session.node, left.ledger)
-    return left
+    begin_anew(session.ledger, kept.ledger)
+    return kept
 
 
 def rows(estate: Estate) -> list[dict[str, object]]:
@@ -123,8 +124,8 @@ def _roles(session: Session, deadline: float, *, ask: bool) -> tuple[Known, ...]
     remembered = [Known(role, session.remembered(role), "ledger") for role in session.remembered_roles()]
     known = {entry.role: entry for entry in remembered if entry.tenure.term}
     try:
-        for role in session.roles(timeout_s=_left(deadline)) if ask else ():
-            tenure = session.who(role, timeout_s=_left(deadline)).tenure
+        for role in session.roles(timeout_s=left(deadline)) if ask else ():
+            tenure = session.who(role, timeout_s=left(deadline)).tenure
             if tenure is None:
                 break
             known.pop(role, None)
@@ -133,7 +134,3 @@ def _roles(session: Session, deadline: float, *, ask: bool) -> tuple[Known, ...]
     except NoQuorum:
         pass  # some have left already: what this node remembers is all there is
     return tuple(known[role] for role in sorted(known, key=str.encode))
-
-
-def _left(deadline: float) -> float:
-    return max(0.001, deadline - monotonic())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from polity_cli import settings as settings_room
 from polity_cli.agent import Voter
-from polity_cli.core.candidacy import Purpose
+from polity_cli.core.operation import Purpose
 from polity_cli.core.witness import way_out
 from polity_cli.edges.ledger import Ledger, ledger_path
 from polity_cli.edges.serf_follow import Change, follow
@@ -33,13 +33,14 @@ from polity_cli.errors import (
     SerfTimeout,
     SerfUnreachable,
 )
-from polity_cli.session import DEFAULT_TIMEOUT_S, Session, error_of, node_name
+from polity_cli.outcomes import error_of
+from polity_cli.session import DEFAULT_TIMEOUT_S, Session, node_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from types import TracebackType
 
-    from polity_cli.core.candidacy import Outcome
+    from polity_cli.core.operation import Outcome
     from polity_cli.core.tenure import Tenure
     from polity_cli.edges.serf_types import Event
 

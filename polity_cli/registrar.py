@@ -7,16 +7,16 @@ wish is applied to the roll that there is then.
 
 from __future__ import annotations
 
-from time import monotonic
-
-from polity_cli.asking import two_polities
-from polity_cli.core.change import Verdict
+from polity_cli.asking import deadline_of, left, two_polities
+from polity_cli.core.change_state import Verdict
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.enrolment import Wish, wish_of
 from polity_cli.core.messages import NO_POLITY
+from polity_cli.core.quorum import QuorumPercentage
 from polity_cli.core.record import Record
 from polity_cli.core.witness import way_out
-from polity_cli.errors import BadInput, NoQuorum, OutcomeUnknown, Unfit
+from polity_cli.errors import BadInput, Unfit
+from polity_cli.outcomes import error_of_change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Changed(Record):
 
 def assembly(session: Session, *, timeout_s: float) -> Assembly:
     """The newest electorate, what Serf says of each voter's node, and who answers as a voter at present."""
-    deadline = monotonic() + timeout_s
+    deadline = deadline_of(timeout_s)
     electorate, pages = _newest(session, deadline)
     set_back = session.conductor.witness.set_back
     status = {node.name: node.status for node in session.members()}
@@ -118,7 +118,7 @@ def assembly(session: Session, *, timeout_s: float) -> Assembly:
     return Assembly(electorate, old.q, len(electorate.voters), may_fail, tuple(voters), present)
 
 
-def plan(session: Session, wish: Wish, found: Assembly) -> Plan:
+def plan(wish: Wish, found: Assembly) -> Plan:
     """What would come of a wish. Raises BadInput if the quorum rule were unsafe for so many voters."""
     electorate = found.electorate
     target = wish.of(electorate.goal)
@@ -180,12 +180,12 @@ def wish_to_sync(session: Session, found: Assembly, *, gone: Collection[str] | N
     default the ones that have left Serf on purpose."""
     members = session.members()
     tagged = {node.name for node in members if node.votes and node.status == "alive"}
-    left = {node.name for node in members if node.status == "left"} if gone is None else gone
+    gone = {node.name for node in members if node.status == "left"} if gone is None else gone
     mine = found.electorate
     answering = {
         node: voter for node, voter in found.present if node in tagged and mine.node_of(voter) in (None, node)
     }
-    return wish_of(mine.goal, answering=answering, gone=frozenset(left))
+    return wish_of(mine.goal, answering=answering, gone=frozenset(gone))
 
 
 def carry_out(session: Session, wish: Wish, *, timeout_s: float, patient: bool = False) -> Changed:
@@ -193,13 +193,13 @@ def carry_out(session: Session, wish: Wish, *, timeout_s: float, patient: bool =
 
     Raises NoQuorum if nothing of it can take effect, OutcomeUnknown if it may, or is half made.
     """
-    deadline = monotonic() + timeout_s
+    deadline = deadline_of(timeout_s)
     electorate = session.electorate(timeout_s=timeout_s)
     carried: tuple[str, ...] = ()
     while True:
         target = None if electorate.is_joint else wish.of(electorate.current)
         outcome = session.conductor.change(
-            electorate, target, node=session.node, timeout_s=_left(deadline), patient=patient
+            electorate, target, node=session.node, timeout_s=left(deadline), patient=patient
         )
         electorate = outcome.electorate
         session.adopt(electorate)
@@ -211,52 +211,30 @@ def carry_out(session: Session, wish: Wish, *, timeout_s: float, patient: bool =
             if wish.of(electorate.current) == electorate.current:
                 return Changed(electorate, carried)
             continue
-        silent = f"; no answer from {', '.join(outcome.silent)}" if outcome.silent else ""
-        if outcome.verdict is Verdict.NO_QUORUM:
-            raise NoQuorum(
-                f"no quorum for a change of the electorate: {electorate.current.q} of "
-                f"{electorate.current.n} voters are needed{silent}",
-                hint="nothing was changed: try again freely; see `polity voters`",
-            )
-        if outcome.verdict is Verdict.UNFINISHED:
-            raise OutcomeUnknown(
-                f"the electorate is changing and not through yet{silent}",
-                hint="until then everything takes a quorum of the old and of the new voters. "
-                "Run `polity voters sync` on any node: it finishes what was begun",
-            )
-        raise OutcomeUnknown(
-            f"it is not known whether the change was decided{silent}",
-            hint="run the same command again: it finishes what was begun, then does what is left",
-        )
+        raise error_of_change(outcome)
 
 
 def _newest(session: Session, deadline: float) -> tuple[Electorate, dict[str, Page]]:
     """The newest record that anybody has entered, and who answers as a voter."""
-    electorate = session.electorate(timeout_s=_left(deadline))
+    electorate = session.electorate(timeout_s=left(deadline))
     members = session.members()
     alive = {node.name for node in members if node.status == "alive"}
     wanted = {e.node for e in electorate.voters if e.node in alive}
     wanted |= {node.name for node in members if node.votes and node.name in alive}
-    pages = session.conductor.roll_call(timeout_s=_left(deadline), enough=wanted.issubset)
+    pages = session.conductor.roll_call(timeout_s=left(deadline), enough=wanted.issubset)
     mine = (NO_POLITY, electorate.polity)
     if any(page.polity not in mine for page in pages.values()):
         raise two_polities(electorate.polity, {node: page.polity for node, page in pages.items()})
     ahead = max(pages.values(), key=lambda page: page.epoch, default=None)
     if ahead is not None and ahead.epoch > electorate.epoch:
-        record = session.conductor.learn_record(ahead.digest, timeout_s=_left(deadline))
+        record = session.conductor.learn_record(ahead.digest, timeout_s=left(deadline))
         if record is not None and record.epoch > electorate.epoch and record.polity == electorate.polity:
             session.adopt(record)
             electorate = record
     return electorate, pages
 
 
-def _left(deadline: float) -> float:
-    return max(0.001, deadline - monotonic())
-
-
 def rule_with(roll: Roll, percent: float | None, min_votes: int | None) -> QuorumRule:
     """The rule of a roll with another share (50 to 100) or another minimum, where given. Raises BadInput."""
-    from polity_cli.core.quorum import QuorumPercentage
-
     share = roll.rule.millionths / 1_000_000 if percent is None else percent / 100
     return QuorumPercentage(share, roll.rule.min_votes if min_votes is None else min_votes)

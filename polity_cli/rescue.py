@@ -40,8 +40,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from polity_cli.core.candidacy import Draws
     from polity_cli.core.electorate import Electorate
+    from polity_cli.core.operation import Draws
     from polity_cli.core.voter import Self
 
 _STAMP = "%Y%m%dT%H%M%SZ"

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from time import monotonic
 
-from polity_cli.asking import two_polities
+from polity_cli.asking import deadline_of, left, two_polities
 from polity_cli.booth import handle
 from polity_cli.conduct import Conductor
-from polity_cli.core import founding
-from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
-from polity_cli.core.messages import NO_POLITY, Offer
+from polity_cli.core import epochs, founding
+from polity_cli.core.messages import NO_POLITY
+from polity_cli.core.operation import Order, Outcome, Purpose
 from polity_cli.core.quorum import SimpleMajority
 from polity_cli.core.tenure import MAX_NODE_BYTES, check_name, check_role
 from polity_cli.edges import wire
@@ -25,17 +24,13 @@ from polity_cli.edges.network import SerfNetwork
 from polity_cli.errors import (
     BadInput,
     FoundingRefused,
-    GuardFailed,
     LedgerError,
-    LostElection,
     NoQuorum,
     NotFounded,
-    OutcomeUnknown,
-    PolityError,
-    RoleUnfilled,
     SerfProtocolError,
     Unfit,
 )
+from polity_cli.outcomes import error_of_founding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,9 +165,9 @@ class Session:
 
     def roles(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[str, ...]:
         """Every role that was ever decided, in byte order."""
-        deadline = _deadline(timeout_s)
+        deadline = deadline_of(timeout_s)
         electorate = self.electorate(timeout_s=timeout_s)
-        roles = self.conductor.list_roles(electorate, timeout_s=_left(deadline))
+        roles = self.conductor.list_roles(electorate, timeout_s=left(deadline))
         if self.conductor.electorate not in (None, electorate):
             self.adopt(self.conductor.electorate)
         return roles
@@ -203,7 +198,7 @@ class Session:
         At least `expect` voters are wanted (by default the rule's minimum, and never fewer than 3). Raises
         FoundingRefused naming who is missing or in the way, OutcomeUnknown if it may be founded all the same.
         """
-        deadline = _deadline(timeout_s)
+        deadline = deadline_of(timeout_s)
         known = self._own_record()
         if known is not None:
             return known, False
@@ -227,7 +222,7 @@ class Session:
             [node.name for node in callees],
             self.conductor.draws.id(),
             rule,
-            timeout_s=_left(deadline),
+            timeout_s=left(deadline),
         )
         return self._after_founding(outcome, {node.name: node for node in callees}, deadline)
 
@@ -284,13 +279,11 @@ class Session:
         if self._electorate is not None and electorate.epoch < self._electorate.epoch:
             return
         self._electorate = electorate
-        data = wire.encode_record(electorate)
-        pages = wire.pages(data)
-        attempt = self.conductor.draws.id()
+        offers = epochs.offers(self.conductor.draws.id(), electorate, wire, chosen=True)
         with suppress(LedgerError):  # a courtesy: the operation does not need it
             if self.ledger is not None and self.ledger.me().epoch < electorate.epoch:
-                for at, page in enumerate(pages):
-                    handle(self.ledger, Offer(attempt, wire.digest(data), at, len(pages), page, True))
+                for offer in offers:
+                    handle(self.ledger, offer)
 
     def _run(
         self,
@@ -305,10 +298,10 @@ class Session:
         found: bool = False,
     ) -> Outcome:
         check_role(role)
-        deadline = _deadline(timeout_s)
+        deadline = deadline_of(timeout_s)
         electorate = self._known_electorate(timeout_s) if found else self.electorate(timeout_s=timeout_s)
         if electorate is None:
-            electorate, _ = self.found(timeout_s=_left(deadline))
+            electorate, _ = self.found(timeout_s=left(deadline))
         population = electorate.current.n
         at_least = 0 if quorum_func is None else quorum_func(population)
         if at_least > population:
@@ -327,7 +320,7 @@ class Session:
             patient=patient,
         )
         local = self._hint(role, electorate)
-        outcome = self.conductor.run(order, electorate, local=local, timeout_s=_left(deadline))
+        outcome = self.conductor.run(order, electorate, local=local, timeout_s=left(deadline))
         if self.conductor.electorate not in (None, electorate):
             self.adopt(self.conductor.electorate)
         return outcome
@@ -347,55 +340,19 @@ class Session:
     def _after_founding(
         self, outcome: founding.Outcome, callees: dict[str, Node], deadline: float
     ) -> tuple[Electorate, bool]:
-        def say(names: tuple[str, ...]) -> str:
-            return ", ".join(f"{n} ({callees[n].status})" if n in callees else n for n in names)
-
         match outcome.verdict:
             case founding.Verdict.FOUNDED:
                 assert outcome.record is not None
                 self._electorate = outcome.record
                 return outcome.record, True
             case founding.Verdict.ALREADY:
-                known = self._known_electorate(_left(deadline))
+                known = self._known_electorate(left(deadline))
                 if known is None:
                     raise NoQuorum("a founded polity answered and then fell silent", hint="try again")
                 return known, False
-            case founding.Verdict.UNKNOWN:
-                raise OutcomeUnknown(
-                    f"the polity may be founded or not: no acceptance seen from {say(outcome.missing)}",
-                    hint="run `polity found` again: it completes this founding or finds it completed",
-                )
-            case founding.Verdict.CLONED if len(outcome.missing) == 1:
-                raise FoundingRefused(
-                    f"{outcome.missing[0]} answers with two voter ids",
-                    hint="two ledgers are in use there: hook and agent must have the same POLITY_STATE_DIR",
-                )
-            case founding.Verdict.CLONED:
-                raise FoundingRefused(
-                    f"these nodes have one and the same voter id: {', '.join(outcome.missing)}",
-                    hint="one ledger was copied; move the copy's ledger away, then found again",
-                )
-            case founding.Verdict.CLASH if outcome.other is None:
-                raise FoundingRefused(
-                    "another founding is under way and did not end in time",
-                    hint="wait for it, or run `polity found` again",
-                )
-            case founding.Verdict.CLASH:
-                theirs = ", ".join(e.node for e in outcome.other.voters) if outcome.other else ""
-                raise FoundingRefused(
-                    f"a founding with other voters may have been completed: {theirs}; "
-                    f"this one wants {', '.join(outcome.mine)}",
-                    hint="bring all of them into this cluster and found again, or move the ledgers of the "
-                    "nodes that are in the way",
-                )
             case _:
-                raise FoundingRefused(
-                    f"no answer from {say(outcome.missing)}; all {len(outcome.mine)} nodes with the voters' "
-                    "tag must answer a founding",
-                    hint="start the voter there (`polity doctor` on that node tells what it lacks). A node "
-                    f"that is not to vote must not carry the tag {self.namespace}=voter; one gone for good "
-                    "is removed with `serf force-leave -prune NODE`",
-                )
+                status = {node.name: node.status for node in callees.values()}
+                raise error_of_founding(outcome, status, self.namespace)
 
 
 def node_name(serf: SerfClient) -> str:
@@ -407,62 +364,3 @@ def node_name(serf: SerfClient) -> str:
         return check_name(name, "node name", MAX_NODE_BYTES)
     except BadInput as error:
         raise Unfit(str(error), hint="give the agent another name: serf agent -node=NAME") from error
-
-
-def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorate) -> PolityError | None:
-    """The error that tells this outcome of an operation on a role; None where it is a plain yes."""
-    purpose, role = order
-    tenure = outcome.tenure
-    silent = ", ".join(outcome.silent)
-    match outcome.verdict:
-        case Verdict.LOST:
-            assert tenure is not None
-            assert tenure.holder is not None
-            return LostElection(
-                f"{tenure.holder} holds {role} (term {tenure.term})",
-                holder=tenure.holder,
-                term=tenure.term,
-                hint=f"fine if that is as it should be; else `polity recall {shell_word(role)}` empties it",
-            )
-        case Verdict.GUARD:
-            assert tenure is not None
-            return GuardFailed(
-                f"{role} is held by {tenure.holder} in term {tenure.term}, so nothing was recalled",
-                hint="the holder or the term is not the one you named",
-            )
-        case Verdict.VACANT:
-            return RoleUnfilled(f"nobody holds {role}", hint=f"`polity elect {shell_word(role)}` fills it")
-        case Verdict.NO_QUORUM:
-            return NoQuorum(
-                f"no quorum for {role}: {outcome.required} of {outcome.population} voters are needed"
-                + (f"; no answer from {silent}" if silent else ""),
-                hint="nothing of this command can take effect later: try again freely; see `polity voters`",
-            )
-        case Verdict.UNKNOWN:
-            doing = "candidacy" if purpose is Purpose.ELECT else "recall"
-            why = f"; no answer from {silent}" if silent else ""
-            if tenure is not None:
-                why = f"; the role has gone on to term {tenure.term} since"
-            return OutcomeUnknown(
-                f"it is not known whether the {doing} for {role} took effect{why}",
-                hint=f"it is on record with some voters: whoever asks next with a quorum completes it or "
-                f"discards it. Ask `polity who {shell_word(role)}` once {electorate.current.q} voters answer",
-            )
-    return None
-
-
-def _deadline(timeout_s: float) -> float:
-    if not timeout_s > 0:
-        raise BadInput(f"the time limit must be above 0 seconds, not {timeout_s:g}")
-    return monotonic() + timeout_s
-
-
-def _left(deadline: float) -> float:
-    return max(0.001, deadline - monotonic())
-
-
-def shell_word(role: str) -> str:
-    """A role's name as a shell and the commands want it."""
-    plain = all(c.isalnum() or c in "-_./" for c in role)
-    word = role if plain else "'" + role.replace("'", "'\\''") + "'"
-    return f"-- {word}" if role.startswith("-") else word

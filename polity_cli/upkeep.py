@@ -104,7 +104,7 @@ def tend(
     for without in (gone, frozenset()):
         wish = registrar.wish_to_sync(session, found, gone=without)
         try:
-            plan = registrar.plan(session, wish, found)
+            plan = registrar.plan(wish, found)
         except BadInput as error:
             log(f"the electorate stays as it is: {error}")
             continue

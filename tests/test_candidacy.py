@@ -12,9 +12,9 @@ import pytest
 
 from polity_cli.core import candidacy
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Phase, Purpose, Verdict
 from polity_cli.core.electorate import Electorate, Enrolled, Roll, founding_record
 from polity_cli.core.messages import Accept, Prepare, Read, Register, RoleQuery, Stand, State
+from polity_cli.core.operation import Candidacy, Move, Order, Outcome, Pace, Phase, Purpose, Verdict
 from polity_cli.core.quorum import QuorumPercentage
 from polity_cli.core.tally import Chosen
 from polity_cli.core.tenure import VACANT, Tenure

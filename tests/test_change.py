@@ -8,13 +8,13 @@ from itertools import count
 import pytest
 
 from polity_cli.conduct import Conductor
-from polity_cli.core import change
+from polity_cli.core import change, change_state
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Order, Outcome, Purpose
-from polity_cli.core.candidacy import Verdict as Ended
-from polity_cli.core.change import Verdict
+from polity_cli.core.change_state import Verdict
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
+from polity_cli.core.operation import Order, Outcome, Purpose
+from polity_cli.core.operation import Verdict as Ended
 from polity_cli.core.quorum import QuorumPercentage, QuorumRule, SimpleMajority
 from polity_cli.core.tenure import VACANT, Tenure
 from polity_cli.edges import wire
@@ -55,7 +55,7 @@ def alter(
     node: str = "n1",
     seed: int = 1,
     timeout_s: float = TIMEOUT_S,
-) -> change.Outcome:
+) -> change_state.Outcome:
     return conductor(network, seed).change(record, target, node=node, timeout_s=timeout_s, patient=True)
 
 

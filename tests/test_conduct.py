@@ -12,8 +12,8 @@ from polity_cli.asking import Got, Sent, SystemDraws, Waiting, two_polities
 from polity_cli.conduct import Conductor
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import MAX_JUMP, Ballot
-from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
 from polity_cli.core.electorate import Electorate
+from polity_cli.core.operation import Order, Outcome, Purpose, Verdict
 from polity_cli.core.quorum import QuorumRule
 from polity_cli.core.witness import SET_BACK, Witness
 from polity_cli.edges import wire

@@ -26,6 +26,7 @@ FLOORS = (
     ("edges",),
     ("asking",),
     ("booth", "conduct", "rescue"),
+    ("outcomes",),
     ("session",),
     ("registrar",),
     ("upkeep", "dissolution"),

@@ -23,10 +23,10 @@ from polity_cli.conduct import Conductor
 from polity_cli.core import messages as m
 from polity_cli.core import rescue as rules
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
-from polity_cli.core.change import Verdict as Changed
+from polity_cli.core.change_state import Verdict as Changed
 from polity_cli.core.electorate import Electorate, Enrolled, Roll, founding_record
 from polity_cli.core.messages import OTHER_POLITY, Register
+from polity_cli.core.operation import Order, Outcome, Purpose, Verdict
 from polity_cli.core.quorum import SimpleMajority
 from polity_cli.core.tenure import ELECTORATE, VACANT, Tenure
 from polity_cli.core.voter import receive

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from polity_cli.core.candidacy import Outcome, Purpose, Verdict
 from polity_cli.core.electorate import Electorate, Enrolled, founding_record
+from polity_cli.core.operation import Outcome, Purpose, Verdict
 from polity_cli.core.quorum import SimpleMajority
 from polity_cli.core.tenure import Tenure
 from polity_cli.errors import (
@@ -18,7 +18,7 @@ from polity_cli.errors import (
     PolityError,
     RoleUnfilled,
 )
-from polity_cli.session import error_of
+from polity_cli.outcomes import error_of
 from tests.fake_network import node_names, voter_id
 
 HELD = Tenure(7, "n2", b"claim...")

@@ -10,9 +10,9 @@ import pytest
 from polity_cli import booth
 from polity_cli.conduct import Conductor
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
 from polity_cli.core.electorate import Electorate
 from polity_cli.core.founding import Verdict as FoundingVerdict
+from polity_cli.core.operation import Order, Outcome, Purpose, Verdict
 from polity_cli.core.quorum import SimpleMajority
 from polity_cli.edges.memory_ledger import MemoryLedger
 from polity_cli.edges.simnet import DETECTION_S, Observer, Seeded, SimNet

@@ -31,7 +31,7 @@ def elect(role: str, options: Options) -> None:
 
     def work(visit: Visit) -> Answer:
         from polity_cli.cli.output import about, decide
-        from polity_cli.core.candidacy import Purpose, Verdict
+        from polity_cli.core.operation import Purpose, Verdict
         from polity_cli.upkeep import tend_later
 
         session = visit.session

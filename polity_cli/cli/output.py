@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polity_cli.cli.running import Visit
-    from polity_cli.core.candidacy import Outcome, Purpose
+    from polity_cli.core.operation import Outcome, Purpose
     from polity_cli.core.tenure import Tenure
 
 
@@ -20,8 +20,8 @@ def decide(
 
     That there was no electorate to ask, or that it is unknown whether it was founded, are outcomes too.
     """
-    from polity_cli.core.candidacy import Outcome, Verdict
-    from polity_cli.session import error_of
+    from polity_cli.core.operation import Outcome, Verdict
+    from polity_cli.outcomes import error_of
 
     try:
         outcome = visit.patiently(operation)

@@ -34,7 +34,7 @@ def recall(role: str, holder: str | None, term: int | None, options: Options) ->
 
     def work(visit: Visit) -> Answer:
         from polity_cli.cli.output import about, decide
-        from polity_cli.core.candidacy import Purpose, Verdict
+        from polity_cli.core.operation import Purpose, Verdict
 
         outcome, error = decide(
             visit,

@@ -53,8 +53,8 @@ def roles(cached: bool, options: Options) -> None:
 
 
 def _ask(visit: Visit, role: str) -> Tenure:
-    from polity_cli.core.candidacy import Purpose
-    from polity_cli.session import error_of
+    from polity_cli.core.operation import Purpose
+    from polity_cli.outcomes import error_of
 
     session = visit.session
     outcome = session.who(role, timeout_s=visit.left(), patient=visit.options.wait)

@@ -32,9 +32,9 @@ def who(role: str, cached: bool, quiet: bool, options: Options) -> None:
 
     def work(visit: Visit) -> Answer:
         from polity_cli.cli.output import about, decide, held_or_vacant, sentence
-        from polity_cli.core.candidacy import Purpose
+        from polity_cli.core.operation import Purpose
         from polity_cli.errors import RoleUnfilled
-        from polity_cli.session import shell_word
+        from polity_cli.outcomes import shell_word
 
         source = "ledger" if cached else "quorum"
         data: dict[str, object] = {"command": "who", "role": role}

@@ -35,22 +35,20 @@ quorums.
 
 from __future__ import annotations
 
-from enum import Enum
-
-from polity_cli.core import candidacy, epochs, tally
+from polity_cli.core import candidacy, epochs, operation, tally
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Candidacy, Order, Purpose
+from polity_cli.core.change_state import Change, Move, Outcome, Phase, Verdict
 from polity_cli.core.electorate import Electorate, Roll
-from polity_cli.core.record import Record
+from polity_cli.core.operation import Candidacy, Order, Purpose
 from polity_cli.core.tenure import ELECTORATE, Tenure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from polity_cli.core.candidacy import Draws
     from polity_cli.core.epochs import Codec
+    from polity_cli.core.operation import Draws
 
 ASK_AGAIN_S = 0.5
 YIELD_S = (0.5, 2.0)
@@ -58,93 +56,6 @@ LONGEST_YIELD = 4
 ASKS = 4
 ENTER_ASKS = 3
 ROLES_AT_ONCE = 16
-
-
-class Phase(Enum):
-    PREPARE = "promises for the electorate"
-    LEARN = "the record of an earlier change"
-    OFFER = "voters that hold the new record"
-    ACCEPT = "acceptance of the new record"
-    ENTER = "voters that enter it"
-    LIST = "lists of roles"
-    CARRY = "roles carried over"
-    YIELD = "another change"
-    DONE = "done"
-
-
-class Verdict(Enum):
-    CHANGED = "changed"
-    """No change is under way any more, and the electorate is a newer one than at the beginning."""
-    NOTHING = "nothing to do"
-    OVERTAKEN = "another change came first"
-    """The electorate is a newer one, which is to be looked at before anything else is proposed."""
-    NO_QUORUM = "no quorum"
-    """Nothing of this can take effect later."""
-    UNFINISHED = "unfinished"
-    """The joint record is chosen; whoever finishes the change completes it."""
-    UNKNOWN = "unknown"
-    """The joint record may be chosen, or not."""
-
-
-class Outcome(Record):
-    """`electorate` is the newest record known to be chosen, `carried` the roles decided anew, `silent` node
-    names of voters that did not answer the last message."""
-
-    verdict: Verdict
-    electorate: Electorate
-    carried: tuple[str, ...] = ()
-    silent: tuple[str, ...] = ()
-
-
-class Change(Record):
-    """The state of a change. `electorate` is the record of the epoch it acts in, `target` the roll wanted.
-
-    Without a target it only finishes what is under way. `record` is what is proposed now, `chosen` says that
-    it is known to be chosen; `proposed` that a joint record was sent to be accepted. Of the roles listed,
-    `roles` are still to be carried over, `carries` are under way, `carried` are done.
-    """
-
-    electorate: Electorate
-    target: Roll | None
-    claim: bytes
-    node: str
-    alive: frozenset[bytes]
-    patient: bool = False
-    phase: Phase = Phase.PREPARE
-    attempt: bytes = b""
-    ballot: Ballot = ZERO
-    states: tuple[tuple[bytes, m.State], ...] = ()
-    done_by: frozenset[bytes] = frozenset()
-    healed: frozenset[bytes] = frozenset()
-    learning: epochs.Learning | None = None
-    found: tuple[tuple[bytes, Electorate], ...] = ()
-    record: Electorate | None = None
-    digest: bytes = b""
-    proposed: bool = False
-    lists: tuple[tuple[bytes, m.RoleList], ...] = ()
-    after: str = ""
-    roles: tuple[str, ...] = ()
-    carries: tuple[Candidacy, ...] = ()
-    carried: tuple[str, ...] = ()
-    highest_round: int = 0
-    attempts: int = 0
-    asks: int = 0
-    round_trips: int = 0
-    wake_at_s: float = 0.0
-    outcome: Outcome | None = None
-
-    @property
-    def answered(self) -> frozenset[bytes]:
-        """The voters that have done what the phase asks for."""
-        if self.phase is Phase.CARRY:
-            return frozenset.intersection(*(frozenset(dict(carry.states)) for carry in self.carries))
-        return self.done_by
-
-
-class Move(Record):
-    change: Change
-    send: tuple[m.Query, ...] = ()
-    again: bool = False
 
 
 def begin(
@@ -393,15 +304,10 @@ def _take_list(c: Change, answer: m.RoleList, now_s: float, draws: Draws, codec:
     old = c.electorate.current
     if old.count(c.done_by) < old.q:
         return Move(c)
-    answers = [answer for voter, answer in c.lists if old.node_of(voter) is not None]
-    cut = [answer.roles[-1] for answer in answers if answer.more and answer.roles]
-    names = {role for answer in answers for role in answer.roles if role != ELECTORATE}
-    # Names up to the earliest cut are complete for every voter of this quorum.
-    complete = min(cut, key=str.encode, default=None)
-    kept = names if complete is None else {n for n in names if n.encode() <= complete.encode()}
-    c = c._replace(roles=(*c.roles, *sorted(kept, key=str.encode)))
-    if complete is not None:
-        return _list(c, now_s, draws, codec, complete)
+    names, cut = tally.listed(answer for voter, answer in c.lists if old.node_of(voter) is not None)
+    c = c._replace(roles=(*c.roles, *sorted(names - {ELECTORATE}, key=str.encode)))
+    if cut is not None:
+        return _list(c, now_s, draws, codec, cut)
     return _carry_next(c, now_s, draws, codec)
 
 
@@ -423,7 +329,7 @@ def _carry_next(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
     return Move(_with_carries(c, carries)._replace(roles=c.roles[room:]), tuple(send))
 
 
-def _carrying(c: Change, move: candidacy.Move, now_s: float, draws: Draws, codec: Codec) -> Move:
+def _carrying(c: Change, move: operation.Move, now_s: float, draws: Draws, codec: Codec) -> Move:
     """One of the roles under way is a step further, or done."""
     carry = move.candidacy
     others = [other for other in c.carries if other.order.role != carry.order.role]

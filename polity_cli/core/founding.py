@@ -31,17 +31,9 @@ from polity_cli.core.tenure import ELECTORATE, Tenure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Protocol
 
-    from polity_cli.core.candidacy import Draws
-
-    class Codec(Protocol):
-        """Records to bytes and back; `wire` is one."""
-
-        def encode_record(self, record: Electorate) -> bytes: ...
-        def decode_record(self, data: bytes) -> Electorate: ...
-        def digest(self, record: bytes) -> bytes: ...
-        def pages(self, record: bytes) -> list[bytes]: ...
+    from polity_cli.core.epochs import Codec
+    from polity_cli.core.operation import Draws
 
 
 ASK_AGAIN_S = 0.5

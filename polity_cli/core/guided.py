@@ -7,7 +7,7 @@ a person's business, such as a second polity, is left to whoever drives this.
 
 from __future__ import annotations
 
-from polity_cli.core import candidacy, epochs
+from polity_cli.core import candidacy, epochs, operation
 from polity_cli.core import messages as m
 from polity_cli.core.record import Record
 
@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from polity_cli.core.candidacy import Candidacy, Draws, Outcome
     from polity_cli.core.epochs import Codec, Learning
+    from polity_cli.core.operation import Candidacy, Draws, Outcome
 
 
 class Guided(Record):
@@ -43,7 +43,7 @@ class Move(Record):
     again: bool = False
 
 
-def started(move: candidacy.Move) -> Move:
+def started(move: operation.Move) -> Move:
     """Guide a candidacy from its first move on."""
     return _after(Guided(move.candidacy), move)
 
@@ -78,14 +78,14 @@ def give_up(g: Guided) -> Move:
     return _after(g, candidacy.give_up(g.candidacy))
 
 
-def _after(g: Guided, move: candidacy.Move) -> Move:
+def _after(g: Guided, move: operation.Move) -> Move:
     send = () if move.send is None else (move.send,)
     return Move(Guided(move.candidacy, g.healed, g.learning), send, move.candidacy.asks > 1)
 
 
 def _heal(g: Guided, refusal: m.Refusal, codec: Codec) -> Move:
     c = g.candidacy
-    if refusal.voter in g.healed or refusal.attempt != c.attempt or c.phase is candidacy.Phase.YIELD:
+    if refusal.voter in g.healed or refusal.attempt != c.attempt or c.phase is operation.Phase.YIELD:
         return Move(g)
     offers = epochs.offers(refusal.attempt, c.electorate, codec, chosen=True)
     return Move(g._replace(healed=g.healed | {refusal.voter}), (*offers, candidacy.message(c)), True)

@@ -45,8 +45,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from polity_cli.core.candidacy import Draws
     from polity_cli.core.epochs import Codec
+    from polity_cli.core.operation import Draws
 
 TERM_JUMP = 1_000_000
 """A role that changes hands once a minute needs almost a year for so many terms."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from polity_cli.core.ballot import Ballot
 from polity_cli.core.electorate import Electorate
-from polity_cli.core.messages import Accept, Prepare, RoleQuery, Stand, State
+from polity_cli.core.messages import Accept, Prepare, RoleList, RoleQuery, Stand, State
 from polity_cli.core.record import Record
 from polity_cli.core.recovery import recover
 from polity_cli.core.tenure import Tenure
@@ -17,7 +17,7 @@ from polity_cli.core.voter import is_no
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     States = Mapping[bytes, State]
 
@@ -102,6 +102,18 @@ def current_of(states: States, electorate: Electorate, ballot: Ballot) -> Tenure
         {v: s for v, s in states.items() if v in promised and electorate.current.node_of(v)},
         electorate.current,
     )
+
+
+def listed(answers: Iterable[RoleList]) -> tuple[set[str], str | None]:
+    """The roles that a quorum's answers list, and the name behind which to ask on; None if they list all.
+
+    An answer may be cut where it is full. Names up to the earliest cut are complete for every voter of the
+    quorum; what is told beyond it is asked for again.
+    """
+    answers = list(answers)
+    cut = min((a.roles[-1] for a in answers if a.more and a.roles), key=str.encode, default=None)
+    names = {role for answer in answers for role in answer.roles}
+    return (names if cut is None else {n for n in names if n.encode() <= cut.encode()}), cut
 
 
 def vote_of(message: RoleQuery, state: State) -> str:

@@ -302,14 +302,17 @@ class Transaction:
             self.register = register
 
     def start_over(self, me: Self, record: bytes, registers: Mapping[str, Register]) -> None:
-        """Be the voter `me`, which has entered `record`; remember `registers` and nothing else any more."""
+        """Be the voter `me`, which has entered `record`, if any; remember `registers` and nothing else.
+
+        What was seen of other voters' ledgers stays: it is true whoever this voter is.
+        """
         self._execute("DELETE FROM register", ())
         self._execute("DELETE FROM page", ())
-        self._execute("UPDATE self SET voter = ?", (me.voter,))
+        self._execute("UPDATE self SET voter = ?, serial = 0", (me.voter,))
         pages = wire.pages(record)
         for at, page in enumerate(pages):
             self.save_page(me.digest, at, len(pages), page)
-        self.held = frozenset({me.digest})
+        self.held = frozenset({me.digest} if pages else ())
         self.enter(me)
         for role, register in registers.items():
             self._put(role, register)

@@ -1,4 +1,10 @@
-"""Whose ledgers are in a state directory, and a copy of one as it is at this moment."""
+"""Whose ledgers are in a state directory, a copy of one as it is at this moment, and one begun anew.
+
+Nothing is ever moved: hooks and agents may have the file open, and SQLite finds a log by its file's name, not
+by the file. Under the write lock the whole ledger is copied to another file, which is synced; then, in one
+transaction, the one in place becomes that of another voter. Whoever has it open is that voter from then on. A
+process that ends in between leaves a copy, and no change.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,15 @@ import os
 import sqlite3
 from contextlib import closing
 
+from polity_cli.core.ballot import ID_BYTES
+from polity_cli.core.messages import NO_POLITY
+from polity_cli.core.tenure import ELECTORATE
+from polity_cli.core.voter import Self
 from polity_cli.edges.ledger_file import FAULTS, readable, sync_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from polity_cli.edges.ledger import Ledger
 
 _SUFFIX = ".ledger"
 
@@ -50,3 +64,13 @@ def copy_ledger(path: str, copy: str) -> None:
         sync_folder(copy)
     except FAULTS as error:
         raise readable(error, copy) from error
+
+
+def begin_anew(ledger: Ledger, keep_as: str) -> None:
+    """Keep a ledger as the new file `keep_as`; in its place it becomes that of a voter of no polity.
+
+    Raises LedgerError, and nothing is changed then.
+    """
+    with ledger.transaction(ELECTORATE) as turn:
+        copy_ledger(ledger.path, keep_as)
+        turn.start_over(Self(os.urandom(ID_BYTES), NO_POLITY, 0, b""), b"", {})

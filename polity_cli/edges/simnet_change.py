@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from polity_cli.core import change
-from polity_cli.core.change import Change, Outcome
+from polity_cli.core import change, change_state
+from polity_cli.core.change_state import Change, Outcome
 from polity_cli.edges import wire
 from polity_cli.edges.simnet import SimNet
 from polity_cli.edges.simnet_faults import Parcel
@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from polity_cli.core.candidacy import Draws
     from polity_cli.core.electorate import Electorate, Roll
+    from polity_cli.core.operation import Draws
 
 
 class SimChange(SimProcess):
@@ -35,7 +35,7 @@ class SimChange(SimProcess):
         rate: float = 1.0,
         limit_s: float | None = None,
         dies_after: int | None = None,
-        on_move: Callable[[SimChange, change.Move], None] = lambda op, move: None,
+        on_move: Callable[[SimChange, change_state.Move], None] = lambda op, move: None,
         alive: Callable[[], Collection[bytes] | None] = lambda: None,
     ) -> None:
         super().__init__(
@@ -86,7 +86,7 @@ class SimChange(SimProcess):
         if self.is_active:
             self._move(change.give_up(self.state))
 
-    def _move(self, move: change.Move) -> None:
+    def _move(self, move: change_state.Move) -> None:
         self._on_move(self, move)
         self.state = move.change
         self._after_step(move.send, move.change.wake_at_s, is_over=move.change.outcome is not None)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from polity_cli.core import candidacy, guided
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Candidacy, Order, Outcome, Pace
 from polity_cli.core.guided import Guided
+from polity_cli.core.operation import Candidacy, Order, Outcome, Pace
 from polity_cli.edges import wire
 from polity_cli.edges.simnet import SimNet
 from polity_cli.edges.simnet_faults import Parcel, Way
@@ -20,8 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from polity_cli.core.candidacy import Draws
     from polity_cli.core.electorate import Electorate
+    from polity_cli.core.operation import Draws
 
 
 class SimProcess:

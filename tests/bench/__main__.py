@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from polity_cli.asking import SystemDraws
-from polity_cli.core.candidacy import Outcome, Verdict
 from polity_cli.core.messages import Fetch, Read, Register
+from polity_cli.core.operation import Outcome, Verdict
 from polity_cli.core.quorum import SimpleMajority, fast_quorum
 from polity_cli.devcluster import DevCluster, DevNode, wait_for
 from polity_cli.edges import wire

@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Phase, Verdict
 from polity_cli.core.messages import Register
+from polity_cli.core.operation import Phase, Verdict
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
 from tests.exploration.cases import Case, Fate, Past, Slot

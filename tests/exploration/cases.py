@@ -17,7 +17,7 @@ from enum import Enum
 from itertools import permutations
 from typing import NamedTuple
 
-from polity_cli.core.candidacy import Purpose
+from polity_cli.core.operation import Purpose
 
 
 class Op(NamedTuple):

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from polity_cli.core import candidacy
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Candidacy, Phase
 from polity_cli.core.messages import Register, Stand, State
+from polity_cli.core.operation import Candidacy, Phase
 from polity_cli.core.tally import Chosen
 from tests.exploration import promises
 from tests.exploration.cases import Case, Slot

@@ -26,7 +26,7 @@ looks first and then stands does so on something vacant and settled: here, on an
 from __future__ import annotations
 
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Candidacy, Outcome, Phase, Purpose, Verdict
+from polity_cli.core.operation import Candidacy, Outcome, Phase, Purpose, Verdict
 from tests.exploration import promises
 from tests.exploration.cases import Case, Slot
 from tests.exploration.crowd import Crowd, Role

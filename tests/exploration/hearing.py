@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from polity_cli.core import candidacy
-from polity_cli.core.candidacy import Candidacy, Phase, Purpose, Verdict
 from polity_cli.core.messages import State
+from polity_cli.core.operation import Candidacy, Phase, Purpose, Verdict
 from tests.exploration.cases import Case, Slot
 from tests.exploration.index import Index
 from tests.exploration.rules import NOBODY, Heard, Rules, Trust, Turn

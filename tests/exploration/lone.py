@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 
 from polity_cli.core import candidacy
-from polity_cli.core.candidacy import Candidacy, Move, Order, Pace, Phase, Purpose
 from polity_cli.core.messages import Register
+from polity_cli.core.operation import Candidacy, Move, Order, Pace, Phase, Purpose
 from tests.exploration.rules import Draws, Rules
 from tests.simulation.world import ROLE
 

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Outcome, Purpose, Verdict
 from polity_cli.core.messages import Register
+from polity_cli.core.operation import Outcome, Purpose, Verdict
 from polity_cli.core.tally import Chosen
 from polity_cli.core.tenure import VACANT, Tenure
 from tests.exploration.cases import Op

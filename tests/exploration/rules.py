@@ -20,9 +20,9 @@ from polity_cli import booth
 from polity_cli.core import candidacy, voter
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Candidacy, Move, Order, Outcome, Pace, Phase
 from polity_cli.core.electorate import Enrolled, founding_record
 from polity_cli.core.messages import Announce, Register, State
+from polity_cli.core.operation import Candidacy, Move, Order, Outcome, Pace, Phase
 from polity_cli.core.tally import Chosen
 from polity_cli.core.tenure import ELECTORATE, VACANT
 from polity_cli.edges import wire

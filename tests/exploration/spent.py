@@ -9,7 +9,7 @@ was judged as soon as the answers for it were there, but for what a look may fin
 
 from __future__ import annotations
 
-from polity_cli.core.candidacy import Phase
+from polity_cli.core.operation import Phase
 from tests.exploration.cases import Case, Slot
 from tests.exploration.endings import Endings
 from tests.exploration.rules import Trust

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from polity_cli.core.ballot import ZERO
-from polity_cli.core.candidacy import Verdict
 from polity_cli.core.messages import Message, Register
+from polity_cli.core.operation import Verdict
 from polity_cli.core.tenure import Tenure
 from tests.exploration.board import EVERY, Board, Shortcuts
 from tests.exploration.cases import CI, FLOORS, FULL, Case, elect, orders, query, recall

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polity_cli.cli import shapes
-from polity_cli.core.candidacy import Purpose, Verdict
+from polity_cli.core.operation import Purpose, Verdict
 from tests.judging.operation import Operation, Violation
 
 _CODES = {

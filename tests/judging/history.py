@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from polity_cli.core.ballot import Ballot
-from polity_cli.core.candidacy import Order, Outcome, Verdict
+from polity_cli.core.operation import Order, Outcome, Verdict
 from polity_cli.core.tenure import Tenure
 from tests.judging.makers import find_makers
 from tests.judging.operation import Effect, Operation, Undecided, Violation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from polity_cli.core.candidacy import Purpose
+from polity_cli.core.operation import Purpose
 from tests.judging.operation import Operation, Undecided, Violation
 from tests.judging.terms import Term
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from polity_cli.core.candidacy import Purpose, Verdict
+from polity_cli.core.operation import Purpose, Verdict
 from tests.judging.operation import Effect, Operation
 
 Role = tuple[int, str | None, bytes]

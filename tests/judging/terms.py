@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from polity_cli.core.candidacy import Purpose, Verdict
+from polity_cli.core.operation import Purpose, Verdict
 from tests.judging.operation import Effect, Operation, Violation
 
 NEVER = float("inf")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from polity_cli.core.candidacy import Purpose, Verdict
+from polity_cli.core.operation import Purpose, Verdict
 from tests.judging.answers import operation
 from tests.judging.operation import Operation, Violation
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from polity_cli.core.candidacy import Purpose, Verdict
+from polity_cli.core.operation import Purpose, Verdict
 from tests.judging.history import judge_roles, order_of
 from tests.judging.operation import Effect, Operation, Undecided, Violation
 from tests.judging.play import has_an_order, play

@@ -50,8 +50,10 @@ def main() -> int:
     for part in (
         explorations(full=asked.full, jobs=asked.jobs),
         bugs(jobs=asked.jobs, brief=asked.brief),
-        schedules(asked.schedules, jobs=asked.jobs),
-        changes(asked.changes, jobs=asked.jobs),
+        schedules("S1-S3, L1: random schedules", asked.schedules, jobs=asked.jobs),
+        schedules(
+            "S1-S3, S5, L1: random changes of the electorate", asked.changes, jobs=asked.jobs, shape=CHANGES
+        ),
     ):
         for row in part:
             print(f"[{time.monotonic() - began:5.0f} s] {row.what}: {row.extent}: {row.verdict}", flush=True)
@@ -83,28 +85,14 @@ def explorations(*, full: bool, jobs: int) -> Iterator[Row]:
         yield Row(f"explored: {', '.join(few)}", "fewer states than there are", "INCOMPLETE", False)
 
 
-def schedules(count: int, *, jobs: int) -> Iterator[Row]:
-    """S1 to S3, and L1 in the calm after each storm."""
-    totals, failure, seconds = campaign(0, count, jobs=jobs)
+def schedules(claim: str, count: int, *, jobs: int, shape: str | None = None) -> Iterator[Row]:
+    """Random schedules, and L1 in the calm after each storm."""
+    totals, failure, seconds = campaign(0, count, jobs=jobs, shape=shape)
     print(totals)
     if failure is not None:
         print(explain(failure))
     yield Row(
-        f"S1-S3, L1: random schedules, {totals.schedules / seconds:.0f} a second",
-        f"{totals.schedules:,} schedules",
-        "VIOLATED" if failure else "kept",
-        failure is None and totals.schedules == count,
-    )
-
-
-def changes(count: int, *, jobs: int) -> Iterator[Row]:
-    """S1 to S3 and S5 while the electorate changes, and L1 in the calm after that."""
-    totals, failure, seconds = campaign(0, count, jobs=jobs, shape=CHANGES)
-    print(totals)
-    if failure is not None:
-        print(explain(failure))
-    yield Row(
-        f"S1-S3, S5, L1: random changes of the electorate, {totals.schedules / seconds:.0f} a second",
+        f"{claim}, {totals.schedules / seconds:.0f} a second",
         f"{totals.schedules:,} schedules",
         "VIOLATED" if failure else "kept",
         failure is None and totals.schedules == count,

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from polity_cli.core import candidacy, electorate, tally, voter
+from polity_cli.core import candidacy, electorate, operation, tally, voter
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import Ballot
-from polity_cli.core.candidacy import Candidacy, Move, Phase, Purpose, Verdict
 from polity_cli.core.electorate import Electorate, Roll
 from polity_cli.core.messages import Register, Stand, State
+from polity_cli.core.operation import Candidacy, Move, Phase, Purpose, Verdict
 from polity_cli.core.tally import Chosen
 from polity_cli.core.tenure import Tenure
 from polity_cli.edges.memory_ledger import MemoryTransaction
 
 if TYPE_CHECKING:
-    from polity_cli.core.candidacy import Draws
+    from polity_cli.core.operation import Draws
 
 Patch = pytest.MonkeyPatch
 BUGS: dict[str, Callable[[Patch], None]] = {}
@@ -309,7 +309,7 @@ def told_before_the_accept_quorum(patch: Patch) -> None:
 def told_from_the_local_ledger(patch: Patch) -> None:
     shipped = candidacy.begin
 
-    def begin(order: candidacy.Order, electorate: Electorate, **rest: Any) -> Move:
+    def begin(order: operation.Order, electorate: Electorate, **rest: Any) -> Move:
         move = shipped(order, electorate, **rest)
         local = rest["local"]
         if order.purpose is Purpose.ELECT and local is not None and not local.confirmed.is_vacant:

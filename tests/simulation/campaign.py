@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NamedTuple
 
-from polity_cli.core.candidacy import Verdict
-from polity_cli.core.change import Verdict as Ended
+from polity_cli.core.change_state import Verdict as Ended
+from polity_cli.core.operation import Verdict
 from tests.simulation.chaos import Storm
 from tests.simulation.courses import COURSES
 from tests.simulation.schedule import schedule

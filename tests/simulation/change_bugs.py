@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from polity_cli import booth
-from polity_cli.core import candidacy, change, tally, voter
+from polity_cli.core import candidacy, change, operation, tally, voter
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Candidacy, Purpose
-from polity_cli.core.change import Change, Move, Phase
+from polity_cli.core.change_state import Change, Move, Phase
 from polity_cli.core.electorate import Electorate, Roll
+from polity_cli.core.operation import Candidacy, Purpose
 from polity_cli.core.recovery import recover
 from polity_cli.core.tenure import ELECTORATE, Tenure
 from polity_cli.edges.memory_ledger import MemoryLedger, MemoryTransaction
 
 if TYPE_CHECKING:
     from polity_cli.booth import VoterLedger
-    from polity_cli.core.candidacy import Draws
     from polity_cli.core.epochs import Codec
+    from polity_cli.core.operation import Draws
 
 Patch = pytest.MonkeyPatch
 BUGS: dict[str, Callable[[Patch], None]] = {}
@@ -330,8 +330,8 @@ def a_ballot_goes_on_in_the_next_epoch(patch: Patch) -> None:
     """Roles known by a bare promise are carried over at a ballot above it."""
     shipped = candidacy.enter_epoch
 
-    def enter_epoch(c: Candidacy, electorate: Electorate, now_s: float, draws: Draws) -> candidacy.Move:
-        if c.phase not in (candidacy.Phase.PREPARE, candidacy.Phase.ACCEPT):
+    def enter_epoch(c: Candidacy, electorate: Electorate, now_s: float, draws: Draws) -> operation.Move:
+        if c.phase not in (operation.Phase.PREPARE, operation.Phase.ACCEPT):
             return shipped(c, electorate, now_s, draws)
         c = c._replace(electorate=electorate, alive=frozenset(e.voter for e in electorate.voters))
         return candidacy._enter(c, c.phase, now_s)

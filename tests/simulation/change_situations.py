@@ -12,10 +12,10 @@ from itertools import count
 from random import Random
 
 from polity_cli import booth
-from polity_cli.core import candidacy
-from polity_cli.core.candidacy import Order, Pace, Purpose
-from polity_cli.core.change import Phase
+from polity_cli.core import operation
+from polity_cli.core.change_state import Phase
 from polity_cli.core.electorate import Electorate
+from polity_cli.core.operation import Order, Pace, Purpose
 from polity_cli.edges import wire
 from polity_cli.edges.memory_ledger import MemoryLedger
 from polity_cli.edges.simnet import SimNet
@@ -139,7 +139,7 @@ def _voter_node(parcel: Parcel) -> str:
 def a_promise_is_all_that_is_left_of_a_recall(stage: Stage) -> None:
     """n0 is cut off while the electorate changes, and takes there what was prepared before the change."""
     recall = stage.begin(Purpose.RECALL, 0, floor=4, hint=False)
-    stage.let(recall, (0, 1), until=lambda: recall.state.phase is candidacy.Phase.ACCEPT)
+    stage.let(recall, (0, 1), until=lambda: recall.state.phase is operation.Phase.ACCEPT)
     change = stage.change(1)
     stage.let(change, (1, 2, 3, 4), until=lambda: change.state.electorate.is_joint)
     stage.arrive(recall, 0)
@@ -189,7 +189,7 @@ def an_election_goes_on_while_the_electorate_changes(stage: Stage, steps: int) -
     """
     everybody = range(6)
     old = stage.begin(Purpose.ELECT, 0, hint=False, floor=4)
-    stage.let(old, (0, 1), until=lambda: old.state.phase is candidacy.Phase.ACCEPT)
+    stage.let(old, (0, 1), until=lambda: old.state.phase is operation.Phase.ACCEPT)
     change = stage.change(2)
     left = count(steps, -1)
     stage.let(change, everybody, until=lambda: next(left) <= 0)

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from polity_cli import booth
-from polity_cli.core.candidacy import Order, Outcome, Pace, Purpose, Verdict
+from polity_cli.core.operation import Order, Outcome, Pace, Purpose, Verdict
 from polity_cli.edges.memory_ledger import MemoryLedger
 from polity_cli.edges.simnet import Seeded, SimNet
 from polity_cli.edges.simnet_crash import Point

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from polity_cli.core.candidacy import Purpose
 from polity_cli.core.electorate import Electorate, Enrolled, Roll, founding_record
+from polity_cli.core.operation import Purpose
 from polity_cli.core.quorum import QuorumPercentage, QuorumRule, SimpleMajority
 from polity_cli.edges.simnet_faults import Caller, Fault, Only, Way
 from tests.simulation.epochs import Body

@@ -14,10 +14,10 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from polity_cli import booth, conduct
-from polity_cli.core import candidacy, guided, voter
+from polity_cli.core import candidacy, guided, operation, voter
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import CLASSIC, ID_BYTES, ZERO, Ballot
-from polity_cli.core.candidacy import Candidacy, Move, Phase, Verdict
+from polity_cli.core.operation import Candidacy, Move, Phase, Verdict
 from polity_cli.core.tally import Chosen
 from polity_cli.core.tenure import VACANT, Tenure
 from polity_cli.edges import wire
@@ -181,7 +181,7 @@ def a_stranger_counts_for_the_voter_of_its_node(patch: Patch) -> None:
 def late_answers_of_another_attempt_count(patch: Patch) -> None:
     shipped = candidacy.hear
 
-    def hear(c: Candidacy, state: m.State, now_s: float, draws: candidacy.Draws) -> Move:
+    def hear(c: Candidacy, state: m.State, now_s: float, draws: operation.Draws) -> Move:
         return shipped(c, state._replace(attempt=c.attempt), now_s, draws)
 
     patch.setattr(candidacy, "hear", hear)
@@ -234,7 +234,7 @@ def a_node_proposes_by_its_name(patch: Patch) -> None:
     """The proposer of a ballot is the node, not the attempt: two operations of one node share ballots."""
     shipped = candidacy._new_ballot
 
-    def new_ballot(c: Candidacy, draws: candidacy.Draws) -> Candidacy:
+    def new_ballot(c: Candidacy, draws: operation.Draws) -> Candidacy:
         c = shipped(c, draws)
         return c._replace(ballot=c.ballot._replace(proposer=c.order.node.encode().ljust(ID_BYTES, b"-")))
 

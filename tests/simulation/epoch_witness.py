@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polity_cli.core import change
+from polity_cli.core import change_state
 from polity_cli.core import messages as m
-from polity_cli.core.change import Phase, Verdict
+from polity_cli.core.change_state import Phase, Verdict
 from polity_cli.core.electorate import Electorate, Roll
 from polity_cli.core.tenure import ELECTORATE
 from polity_cli.edges.simnet_change import SimChange
@@ -63,7 +63,7 @@ class EpochWitness(Witness):
         if self.tells_hearing:
             self.say(lambda: f"{caller.name}: hears {node}")
 
-    def altered(self, op: SimChange, move: change.Move) -> None:
+    def altered(self, op: SimChange, move: change_state.Move) -> None:
         """A change has made a step."""
         before, c = op.state, move.change
         op.state = c  # its own name, for the transcript

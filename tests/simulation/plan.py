@@ -18,7 +18,7 @@ from enum import Enum
 from random import Random
 from typing import NamedTuple
 
-from polity_cli.core.candidacy import Pace, Purpose
+from polity_cli.core.operation import Pace, Purpose
 from polity_cli.edges.simnet_faults import (
     Caller,
     Cut,

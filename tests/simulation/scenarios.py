@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Phase, Verdict
+from polity_cli.core.operation import Phase, Verdict
 from tests.simulation.script import Play
 
 Scenario = Callable[[Play], None]

@@ -17,7 +17,7 @@ from __future__ import annotations
 from itertools import count
 
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Pace, Phase, Purpose, Verdict
+from polity_cli.core.operation import Pace, Phase, Purpose, Verdict
 from tests.simulation.world import SHAPES, Chance, Kind, Operation, Parcel, World, tell
 
 

@@ -14,7 +14,7 @@ from polity_cli.conduct import Conductor
 from polity_cli.core import messages as m
 from polity_cli.core import voter
 from polity_cli.core.ballot import Ballot
-from polity_cli.core.candidacy import Order, Purpose, Verdict
+from polity_cli.core.operation import Order, Purpose, Verdict
 from polity_cli.edges.ledger import Ledger
 from polity_cli.edges.memory_ledger import MemoryLedger
 from polity_cli.edges.simnet import Seeded, SimNet

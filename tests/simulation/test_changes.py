@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from polity_cli.core import change
+from polity_cli.core import change_state
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import Ballot
-from polity_cli.core.candidacy import Purpose
 from polity_cli.core.electorate import Electorate
+from polity_cli.core.operation import Purpose
 from polity_cli.core.tenure import VACANT, Tenure
 from polity_cli.edges import wire
 from tests.judging.operation import Violation
@@ -51,8 +51,12 @@ def test_schedules_with_changes_are_wild_enough_to_prove_something() -> None:
         died |= {op.state.phase for op in storm.changes if op.stopped}
         epochs |= {op.state.electorate.epoch for op in storm.ops if op.outcome is not None}
         went_on += sum(op.state.electorate.epoch > op.electorate.epoch for op in storm.ops)
-    assert set(totals.changes) == {*change.Verdict, None}
-    assert died >= {*change.Phase} - {change.Phase.LEARN, change.Phase.YIELD, change.Phase.DONE}
+    assert set(totals.changes) == {*change_state.Verdict, None}
+    assert died >= {*change_state.Phase} - {
+        change_state.Phase.LEARN,
+        change_state.Phase.YIELD,
+        change_state.Phase.DONE,
+    }
     assert epochs >= {1, 2, 3, 5}, "operations end in stable and in joint epochs"
     assert went_on >= 50
 

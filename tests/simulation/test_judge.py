@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polity_cli.core.ballot import ZERO, Ballot
-from polity_cli.core.candidacy import Order, Outcome, Purpose, Verdict
+from polity_cli.core.operation import Order, Outcome, Purpose, Verdict
 from polity_cli.core.tenure import VACANT, Tenure
 from tests.judging.history import Entry, judge, linearization
 from tests.judging.operation import Violation

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from polity_cli.core.candidacy import Verdict
+from polity_cli.core.operation import Verdict
 from polity_cli.edges.simnet_crash import Point
 from tests.simulation import campaign
 from tests.simulation.bugs import BUGS

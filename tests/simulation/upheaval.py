@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from polity_cli import booth
-from polity_cli.core import change
+from polity_cli.core import change_state
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Purpose, Verdict
 from polity_cli.core.electorate import Electorate
+from polity_cli.core.operation import Purpose, Verdict
 from polity_cli.edges import wire
 from polity_cli.edges.simnet import Seeded
 from polity_cli.edges.simnet_change import SimChange
@@ -32,7 +32,7 @@ CHANGES_IN_CALM = 4
 """More than a lone coordinator ever needs: what is under way, what it wants, and being overtaken."""
 
 CHANGE_S = 40.0
-_NO_END = (change.Verdict.NO_QUORUM, change.Verdict.UNFINISHED, change.Verdict.UNKNOWN)
+_NO_END = (change_state.Verdict.NO_QUORUM, change_state.Verdict.UNFINISHED, change_state.Verdict.UNKNOWN)
 
 
 class Upheaval(Storm):
@@ -168,7 +168,7 @@ class Upheaval(Storm):
             outcome = op.outcome
             if outcome is None or outcome.verdict in _NO_END:
                 raise Violation(f"L1: a change is stuck, alone with everybody: {outcome}, {op.state.phase}")
-            overtaken = outcome.verdict is change.Verdict.OVERTAKEN
+            overtaken = outcome.verdict is change_state.Verdict.OVERTAKEN
             known = self.witness.records.newest if overtaken else outcome.electorate
             if not known.is_joint and known.current == goal:
                 return

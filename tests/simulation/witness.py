@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from polity_cli.core import messages as m
 from polity_cli.core import tally
-from polity_cli.core.candidacy import Outcome, Phase, Purpose
 from polity_cli.core.electorate import Electorate
 from polity_cli.core.guided import Move
+from polity_cli.core.operation import Outcome, Phase, Purpose
 from polity_cli.edges import wire
 from polity_cli.edges.simnet import Observer, SimNet
 from polity_cli.edges.simnet_faults import Caller, Parcel

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from polity_cli import booth
 from polity_cli.core import messages as m
-from polity_cli.core.candidacy import Order, Pace, Purpose
 from polity_cli.core.electorate import Electorate, Enrolled, founding_record
+from polity_cli.core.operation import Order, Pace, Purpose
 from polity_cli.core.quorum import QuorumPercentage, QuorumRule, SimpleMajority
 from polity_cli.core.tenure import ELECTORATE
 from polity_cli.edges import simnet_faults
@@ -31,7 +31,7 @@ from tests.simulation.witness import Witness, tell
 
 if TYPE_CHECKING:
     from polity_cli.booth import VoterLedger
-    from polity_cli.core.candidacy import Draws
+    from polity_cli.core.operation import Draws
 
 __all__ = ["ROLE", "SHAPES", "Chance", "Kind", "Operation", "Parcel", "Shape", "World", "tell"]
 

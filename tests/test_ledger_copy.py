@@ -13,11 +13,11 @@ from polity_cli.core.ballot import Ballot
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.messages import NO_POLITY, Register
 from polity_cli.core.quorum import QuorumRule
-from polity_cli.edges import ledger_anew, wire
+from polity_cli.edges import ledger_copy, wire
 from polity_cli.edges.ledger import Ledger
-from polity_cli.edges.ledger_anew import begin_anew
+from polity_cli.edges.ledger_copy import begin_anew
 from polity_cli.errors import LedgerError
-from tests.ledgers import NODE, Child, open_ledger, promise, refused
+from tests.ledgers import Child, open_ledger, promise, refused
 
 RECORD = wire.encode_record(
     Electorate(b"polity-1", 1, (Roll((Enrolled(b"voter--1", "n1"),), QuorumRule(500_000, 1)),))
@@ -40,7 +40,7 @@ def founded(path: str) -> Ledger:
 def test_the_old_ledger_is_kept_whole_and_the_new_one_is_another_voters(path: str) -> None:
     ledger = founded(path)
     before = (ledger.me(), ledger.register("leader"), ledger.roles(), ledger.record(ledger.me().digest))
-    begin_anew(path, NODE, f"{path}.kept")
+    begin_anew(ledger, f"{path}.kept")
     # This very connection was open all the time.
     me = ledger.me()
     assert (me.polity, me.epoch, me.digest) == (NO_POLITY, 0, b"")
@@ -69,7 +69,8 @@ def test_a_voter_that_waited_for_its_turn_votes_as_the_new_one(path: str) -> Non
 
     with Child(vote) as child:
         old = child.hear()
-        begin_anew(path, NODE, f"{path}.kept")
+        ledger = open_ledger(path)
+        begin_anew(ledger, f"{path}.kept")
         child.tell()
         reply = child.hear()
     assert isinstance(reply, m.Refusal)
@@ -82,7 +83,7 @@ def test_what_cannot_be_kept_is_not_begun_anew(path: str) -> None:
     before = ledger.me()
     Path(f"{path}.kept").write_text("something of somebody's")
     with pytest.raises(LedgerError):
-        begin_anew(path, NODE, f"{path}.kept")
+        begin_anew(ledger, f"{path}.kept")
     assert ledger.me() == before
     assert promise(ledger, "leader", 8).promised.round == 8, "and nothing stays locked"
     ledger.close()
@@ -98,8 +99,8 @@ def test_the_copy_is_on_the_disk_before_anything_is_forgotten(
         assert Path(name).exists()
         raise OSError(5, "the disk is gone")
 
-    monkeypatch.setattr(ledger_anew, "_sync", fails)
+    monkeypatch.setattr(ledger_copy, "sync_folder", fails)
     with refused("the disk is gone"):
-        begin_anew(path, NODE, f"{path}.kept")
+        begin_anew(ledger, f"{path}.kept")
     assert ledger.me() == before
     ledger.close()
