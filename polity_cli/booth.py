@@ -83,7 +83,7 @@ def handle(ledger: VoterLedger, message: m.Message) -> m.Reply | None:
 
 def _acceptable(ledger: VoterLedger, turn: Turn, message: m.Message) -> frozenset[bytes]:
     """The digests of those records held whole that may follow the one entered: any, before a founding."""
-    if not isinstance(message, m.Accept) or turn.me.polity == m.NO_POLITY:
+    if not isinstance(message, m.Accept) or message.role != ELECTORATE or turn.me.polity == m.NO_POLITY:
         return turn.held
     entered = ledger.record(turn.me.digest)
     now = wire.decode_record(entered) if entered is not None else None
@@ -126,12 +126,13 @@ def _show_page(ledger: VoterLedger, fetch: m.Fetch) -> m.Reply:
 
 
 def _list_roles(ledger: VoterLedger, query: m.ListRoles) -> m.Reply:
-    me = ledger.me()
+    with ledger.transaction(ELECTORATE) as turn:  # who speaks and what it knows, at one instant
+        me = turn.me
+        found = ledger.roles(query.after, limit=_ROLES_AT_ONCE)
     if query.polity != me.polity or query.epoch != me.epoch:
         return voter.receive(
             me, m.Register(), m.Read(query.attempt, query.polity, query.epoch, ELECTORATE)
         ).reply  # type: ignore[return-value]
-    found = ledger.roles(query.after, limit=_ROLES_AT_ONCE)
     shown: list[str] = []
     room = wire.RESPONSE_BYTES - _ROLE_LIST_HEAD_BYTES
     for role in found:

@@ -12,7 +12,7 @@ from polity_cli.errors import FoundingRefused, OutcomeUnknown, SerfError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from polity_cli.core.change_state import Change
     from polity_cli.core.change_state import Outcome as ChangeOutcome
@@ -22,15 +22,25 @@ if TYPE_CHECKING:
     from polity_cli.edges.network import Heard
 
 
+_WARNING = "what was asked for may still take effect; "
+
+
 class Conductor(Asker):
     """Runs operations on one network."""
 
     def run(
-        self, order: Order, electorate: Electorate, *, local: m.Register | None, timeout_s: float
+        self,
+        order: Order,
+        electorate: Electorate,
+        *,
+        local: m.Register | None,
+        timeout_s: float,
+        at_least_of: Callable[[Electorate], int] | None = None,
     ) -> Outcome:
         """Run an election, a recall or a query to its outcome, and announce what was chosen.
 
-        Where the electorate is a newer one it goes on in that. Raises TwoPolities if a node of another polity
+        Where the electorate is a newer one it goes on in that, and asks `at_least_of` how many votes it wants
+        there. Raises TwoPolities if a node of another polity
         answers, which says if the operation may take effect all the same. An agent that fails is SerfError
         while nothing can come of the operation, and OutcomeUnknown once something may.
         """
@@ -40,7 +50,7 @@ class Conductor(Asker):
             order, electorate, local=local, alive=alive, now_s=self._clock(), draws=self.draws
         )
         nothing_sent = operation.Candidacy(order, electorate, start.candidacy.pace, alive)
-        c = self._carry_out(guided.started(start), guided.Guided(nothing_sent), deadline)
+        c = self._carry_out(guided.started(start), guided.Guided(nothing_sent), deadline, at_least_of)
         assert c.outcome is not None
         self.electorate = c.electorate
         if c.outcome.chosen is not None:
@@ -51,7 +61,13 @@ class Conductor(Asker):
                 self._watch(Sent(news, False, self._after()))
         return c.outcome
 
-    def _carry_out(self, move: guided.Move, nothing_sent: guided.Guided, deadline: float) -> Candidacy:
+    def _carry_out(
+        self,
+        move: guided.Move,
+        nothing_sent: guided.Guided,
+        deadline: float,
+        at_least_of: Callable[[Electorate], int] | None,
+    ) -> Candidacy:
         before = nothing_sent
         while True:
             g = move.guided
@@ -72,14 +88,16 @@ class Conductor(Asker):
                 else:
                     heard = self._listen(min(c.wake_at_s, deadline))
                     move = guided.Move(g) if heard is None else self._hear(g, heard)
+                    newer = move.guided.candidacy
+                    if at_least_of is not None and newer.electorate != c.electorate:
+                        order = newer.order._replace(at_least=at_least_of(newer.electorate))
+                        newer = newer._replace(order=order)
+                        move = move._replace(guided=move.guided._replace(candidacy=newer))
             except SerfError as error:
                 ended = candidacy.give_up(c).candidacy.outcome
                 if ended is None or not ended.may_take_effect:
                     raise
-                raise OutcomeUnknown(
-                    f"{error}, and what was asked for may have taken effect or may yet do so",
-                    hint=f"{error.hint}; then ask `polity who`" if error.hint else "ask `polity who`",
-                ) from error
+                raise _in_doubt(error, "ask `polity who`") from error
 
     def change(
         self,
@@ -113,21 +131,28 @@ class Conductor(Asker):
             if c.outcome is not None:
                 self.electorate = c.outcome.electorate
                 return c.outcome
-            for message in move.send:
-                self._ask(message, again=move.again)
-            before = c
-            now_s = self._clock()
-            if now_s >= c.wake_at_s:
-                self._tell_change(c)
-                move = change.wake(c, now_s, self.draws, wire, self._alive(c.electorate))
-            else:
+            ended = change.give_up(c).change.outcome
+            in_doubt = ended is not None and ended.may_take_effect
+            try:
+                for message in move.send:
+                    self._ask(message, again=move.again)
+                before = c
+                now_s = self._clock()
+                if now_s >= c.wake_at_s:
+                    self._tell_change(c)
+                    move = change.wake(c, now_s, self.draws, wire, self._alive(c.electorate))
+                    continue
                 heard = self._listen(min(c.wake_at_s, deadline))
-                move = change_state.Move(c)
-                if heard is not None:
-                    counts = c.electorate.node_of(heard.reply.voter) == heard.node
-                    self._watch(Got(heard.node, heard.reply, counts, self._after()))
-                    self._tell_other_polity(electorate, heard)
-                    move = change.hear(c, heard.node, heard.reply, self._clock(), self.draws, wire)
+            except SerfError as error:
+                if not in_doubt:
+                    raise
+                raise _in_doubt(error, "see `polity voters`") from error
+            move = change_state.Move(c)
+            if heard is not None:
+                counts = c.electorate.node_of(heard.reply.voter) == heard.node
+                self._watch(Got(heard.node, heard.reply, counts, self._after()))
+                self._tell_other_polity(electorate, heard, _WARNING if in_doubt else "")
+                move = change.hear(c, heard.node, heard.reply, self._clock(), self.draws, wire)
 
     def found(
         self, nodes: Iterable[str], polity: bytes, rule: QuorumRule, *, timeout_s: float
@@ -171,9 +196,7 @@ class Conductor(Asker):
         if reply.attempt == c.attempt:
             outcome = candidacy.give_up(c).candidacy.outcome
             may_take_effect = outcome is not None and outcome.may_take_effect
-            self._tell_other_polity(
-                c.electorate, heard, "what was asked for may still take effect; " if may_take_effect else ""
-            )
+            self._tell_other_polity(c.electorate, heard, _WARNING if may_take_effect else "")
         return guided.hear(g, node, reply, self._clock(), self.draws, wire)
 
     def _tell_waiting(self, c: operation.Candidacy) -> None:
@@ -189,3 +212,11 @@ class Conductor(Asker):
             silent = ()
         need = max(roll.q for roll in c.electorate.rolls)
         self._watch(Waiting(c.phase.value, len(c.answered), need, silent, self._after()))
+
+
+def _in_doubt(error: SerfError, look: str) -> OutcomeUnknown:
+    """The agent has failed, and something is under way."""
+    return OutcomeUnknown(
+        f"{error}, and what was asked for may have taken effect or may yet do so",
+        hint=f"{error.hint}; then {look}" if error.hint else look,
+    )

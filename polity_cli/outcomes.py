@@ -14,6 +14,7 @@ from polity_cli.errors import (
     OutcomeUnknown,
     PolityError,
     RoleUnfilled,
+    Unfit,
 )
 
 TYPE_CHECKING = False
@@ -109,15 +110,18 @@ def error_of_founding(outcome: founding.Outcome, status: Mapping[str, str], name
     )
 
 
-def error_of_change(outcome: ChangeOutcome) -> PolityError:
-    """The error that tells why the electorate is not what it was to become."""
+def error_of_change(outcome: ChangeOutcome, *, in_doubt: bool) -> PolityError:
+    """The error that tells why the electorate is not what it was to become.
+
+    `in_doubt`: something was proposed before, of which it is not known what became.
+    """
     roll = outcome.electorate.current
     silent = f"; no answer from {', '.join(outcome.silent)}" if outcome.silent else ""
     match outcome.verdict:
-        case ChangeVerdict.NO_QUORUM:
+        case ChangeVerdict.NO_QUORUM if not in_doubt:
             return NoQuorum(
                 f"no quorum for a change of the electorate: {roll.q} of {roll.n} voters are needed{silent}",
-                hint="nothing was changed: try again freely; see `polity voters`",
+                hint="nothing of this command can take effect later: try again freely; see `polity voters`",
             )
         case ChangeVerdict.UNFINISHED:
             return OutcomeUnknown(
@@ -125,9 +129,23 @@ def error_of_change(outcome: ChangeOutcome) -> PolityError:
                 hint="until then everything takes a quorum of the old and of the new voters. "
                 "Run `polity voters sync` on any node: it finishes what was begun",
             )
+    return change_in_doubt(silent)
+
+
+def change_in_doubt(silent: str = "") -> OutcomeUnknown:
+    """The error of a change that was proposed, of which it is not known what became."""
     return OutcomeUnknown(
         f"it is not known whether the change was decided{silent}",
         hint="run the same command again: it finishes what was begun, then does what is left",
+    )
+
+
+def blocked(answer: int, population: int, needed: int) -> Unfit:
+    """The error of a change that would leave too few voters answering."""
+    return Unfit(
+        f"not done: {answer} of the {population} voters there would be answer, "
+        f"{needed} are needed; nothing could be decided until {needed - answer} more do",
+        hint="start their voters first: `polity voters` shows who is silent",
     )
 
 

@@ -16,7 +16,7 @@ from polity_cli.core.quorum import QuorumPercentage
 from polity_cli.core.record import Record
 from polity_cli.core.witness import way_out
 from polity_cli.errors import BadInput, Unfit
-from polity_cli.outcomes import error_of_change
+from polity_cli.outcomes import blocked, change_in_doubt, error_of_change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,30 +188,46 @@ def wish_to_sync(session: Session, found: Assembly, *, gone: Collection[str] | N
     return wish_of(mine.goal, answering=answering, gone=frozenset(gone))
 
 
-def carry_out(session: Session, wish: Wish, *, timeout_s: float, patient: bool = False) -> Changed:
-    """Make a change, or complete one under way; returns at once where there is nothing to do.
+def carry_out(
+    session: Session,
+    wish: Wish,
+    found: Assembly,
+    *,
+    timeout_s: float,
+    patient: bool = False,
+    may_block: bool = False,
+) -> Changed:
+    """Make a change, or complete one under way; where there is nothing to do a quorum has said so.
 
-    Raises NoQuorum if nothing of it can take effect, OutcomeUnknown if it may, or is half made.
+    `found` is how things were a moment ago; whenever others change them, it is looked again. Raises NoQuorum
+    if nothing of this can take effect, OutcomeUnknown if it may, or is half made; Unfit if too few of the
+    voters there would be answer, unless it `may_block`, and BadInput if the rule does not suit so many.
     """
     deadline = deadline_of(timeout_s)
-    electorate = session.electorate(timeout_s=timeout_s)
     carried: tuple[str, ...] = ()
+    in_doubt = False
     while True:
-        target = None if electorate.is_joint else wish.of(electorate.current)
+        electorate = found.electorate
+        target = None
+        if not electorate.is_joint:
+            planned = plan(wish, found)
+            target = planned.target
+            if planned.lacks and not may_block and not planned.is_empty:
+                raise (change_in_doubt() if in_doubt else blocked(planned.answer_after, target.n, target.q))
         outcome = session.conductor.change(
             electorate, target, node=session.node, timeout_s=left(deadline), patient=patient
         )
-        electorate = outcome.electorate
-        session.adopt(electorate)
+        session.adopt(outcome.electorate)
         carried = outcome.carried or carried
-        if outcome.verdict is Verdict.OVERTAKEN:
-            electorate, _ = _newest(session, deadline)
-            continue
+        # What was proposed in one epoch is settled by the next one's record.
+        in_doubt = outcome.may_take_effect or (in_doubt and outcome.electorate.epoch == electorate.epoch)
         if outcome.verdict in (Verdict.CHANGED, Verdict.NOTHING):
-            if wish.of(electorate.current) == electorate.current:
-                return Changed(electorate, carried)
-            continue
-        raise error_of_change(outcome)
+            if wish.of(outcome.electorate.current) == outcome.electorate.current:
+                return Changed(outcome.electorate, carried)
+        elif outcome.verdict is not Verdict.OVERTAKEN:
+            raise error_of_change(outcome, in_doubt=in_doubt)
+        found = assembly(session, timeout_s=left(deadline))
+        in_doubt = in_doubt and found.electorate.epoch == electorate.epoch
 
 
 def _newest(session: Session, deadline: float) -> tuple[Electorate, dict[str, Page]]:

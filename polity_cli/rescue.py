@@ -126,6 +126,12 @@ def carry_out(
     try:
         with ledger.transaction(ELECTORATE) as turn:
             before = _remembered(ledger, node)
+            if before.electorate.node_of(before.me.voter) != node:
+                voters = ", ".join(e.node for e in before.electorate.voters)
+                raise Unfit(
+                    f"{node} is not one of the voters ({voters}), so its ledger knows little of the roles",
+                    hint="rescue on one of those; `polity voters rescue --show` tells what each remembers",
+                )
             if [e.voter for e in before.electorate.voters] == [before.me.voter]:
                 raise Unfit(
                     f"{node} is the only voter already, and needs nobody else",

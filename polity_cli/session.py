@@ -320,7 +320,10 @@ class Session:
             patient=patient,
         )
         local = self._hint(role, electorate)
-        outcome = self.conductor.run(order, electorate, local=local, timeout_s=left(deadline))
+        wanted = None if quorum_func is None else _votes_by(quorum_func)
+        outcome = self.conductor.run(
+            order, electorate, local=local, timeout_s=left(deadline), at_least_of=wanted
+        )
         if self.conductor.electorate not in (None, electorate):
             self.adopt(self.conductor.electorate)
         return outcome
@@ -353,6 +356,10 @@ class Session:
             case _:
                 status = {node.name: node.status for node in callees.values()}
                 raise error_of_founding(outcome, status, self.namespace)
+
+
+def _votes_by(quorum_func: Callable[[int], int]) -> Callable[[Electorate], int]:
+    return lambda electorate: max(quorum_func(roll.n) for roll in electorate.rolls)
 
 
 def node_name(serf: SerfClient) -> str:

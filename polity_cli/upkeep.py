@@ -113,7 +113,7 @@ def tend(
         if plan.lacks and not found.electorate.is_joint:
             log(f"the electorate stays as it is: of the voters there would be, {plan.lacks} too few answer")
             continue
-        changed = registrar.carry_out(session, wish, timeout_s=_TIMEOUT_S)
+        changed = registrar.carry_out(session, wish, found, timeout_s=_TIMEOUT_S)
         names = ", ".join(e.node for e in changed.electorate.voters)
         log(f"electorate {changed.electorate.epoch}: {names}; {len(changed.carried)} roles carried over")
         return changed.electorate != found.electorate

@@ -18,7 +18,7 @@ from polity_cli.core.operation import Verdict as Ended
 from polity_cli.core.quorum import QuorumPercentage, QuorumRule, SimpleMajority
 from polity_cli.core.tenure import VACANT, Tenure
 from polity_cli.edges import wire
-from polity_cli.errors import TwoPolities
+from polity_cli.errors import OutcomeUnknown, SerfUnreachable, TwoPolities
 from tests.fake_network import FakeNetwork, SeededDraws, node_names, record_of, voter_id
 
 ROLE = "leader"
@@ -120,11 +120,114 @@ def test_another_quorum_rule_is_a_change_too() -> None:
     assert ask(network, outcome.electorate, Purpose.ELECT, "n1").required == 4
 
 
-def test_nothing_is_asked_where_nothing_is_to_be_changed() -> None:
+@pytest.mark.parametrize("wanted", ["nothing", "what is so already"])
+def test_that_there_is_nothing_to_do_is_told_by_a_quorum_and_changes_nothing(wanted: str) -> None:
     network, record = polity(3, 3)
-    for target in (None, record.current):
-        assert alter(network, record, target).verdict is Verdict.NOTHING
-    assert network.sent == []
+    target = None if wanted == "nothing" else record.current
+    assert alter(network, record, target).verdict is Verdict.NOTHING
+    assert all(isinstance(message, m.Read) for message in network.sent)
+    assert network.sent
+    network.down.update({"n2", "n3"})
+    assert alter(network, record, target, timeout_s=3.0).verdict is Verdict.NO_QUORUM
+
+
+def test_whoever_missed_a_change_does_not_take_its_own_memory_for_the_electorate() -> None:
+    network, record = polity(4, 4)
+    network.down.add("n4")
+    assert alter(network, record, roll(1, 2, 3)).verdict is Verdict.CHANGED
+    network.down = {"n1", "n2", "n3"}
+    alone = alter(network, record, record.current, node="n4", timeout_s=3.0)
+    assert alone.verdict is Verdict.NO_QUORUM
+    network.down.clear()
+    assert alter(network, record, record.current, node="n4").verdict is Verdict.OVERTAKEN
+
+
+def test_a_record_accepted_somewhere_is_carried_through_by_whoever_wants_nothing() -> None:
+    network, record = polity(3, 4)
+    die_after(network, 3)  # promises, the record handed out, the acceptance
+    with pytest.raises(Died):
+        alter(network, record, roll(1, 2, 3, 4))
+    assert all(ledger.me().epoch < 2 for ledger in network.voters.values())
+    outcome = alter(network, record, None, node="n2", seed=2)
+    assert (outcome.verdict, outcome.electorate.rolls) == (Verdict.CHANGED, (roll(1, 2, 3, 4),))
+
+
+def test_a_last_record_that_nobody_is_known_to_have_entered_is_not_in_force() -> None:
+    network, record = polity(3, 6)
+
+    def cut(message: m.Query) -> None:
+        if isinstance(message, m.Accept) and message.epoch == 2 and message.role == "":
+            network.tamper = lambda node, data: (
+                [(node, data)] if isinstance(wire.decode_reply(data), m.State) else []
+            )
+
+    network.on_ask = cut
+    outcome = alter(network, record, roll(4, 5, 6), timeout_s=15.0)
+    assert (outcome.verdict, outcome.electorate.epoch) == (Verdict.UNFINISHED, 3)
+    assert outcome.may_take_effect
+    network.tamper = lambda node, data: [(node, data)]
+    network.on_ask = lambda message: None
+    assert alter(network, outcome.electorate, None, node="n6").verdict is Verdict.NOTHING
+    network.kill("n1", "n2", "n3")
+    assert ask(network, outcome.electorate, Purpose.ELECT, "n4").verdict is Ended.WON
+
+
+def test_a_late_copy_of_the_acceptance_does_not_make_a_change_look_overtaken() -> None:
+    network, record = polity(3, 4)
+    accepts: list[bytes] = []
+
+    def on_ask(message: m.Query) -> None:
+        if isinstance(message, m.Accept) and message.epoch == 1:
+            accepts.append(wire.encode(message))
+        elif isinstance(message, m.ListRoles) and accepts:
+            # Voters that have entered the joint record are asked once more to accept it.
+            for node in ("n1", "n2", "n3"):
+                network._deliver(node, accepts[-1])
+
+    network.on_ask = on_ask
+    assert alter(network, record, roll(1, 2, 3, 4)).verdict is Verdict.CHANGED
+
+
+def test_a_voter_shows_by_a_refusal_too_that_it_has_entered_the_record() -> None:
+    network, record = polity(3, 3)
+    stricter = roll(1, 2, 3, rule=QuorumPercentage(0.6, 3))
+    network.tamper = lambda node, data: (
+        [(node, data)] if not isinstance(wire.decode_reply(data), m.Holding) or offered else []
+    )
+    offered: list[m.Query] = []
+
+    def on_ask(message: m.Query) -> None:
+        if isinstance(message, m.Offer) and not message.chosen:
+            offered.append(message)
+        if isinstance(message, m.Offer) and message.chosen:
+            offered.clear()  # what is told of entering is lost, but for the refusals below
+            joint = record.joint_with(stricter)
+            for node in network.voters:
+                me = network.voters[node].me()
+                late = m.Refusal(
+                    message.attempt, me.voter, me.polity, joint.epoch, message.digest, m.OLD_EPOCH, me.serial
+                )
+                network.send_answer(node, late)
+
+    network.on_ask = on_ask
+    outcome = alter(network, record, stricter, timeout_s=20.0)
+    assert outcome.electorate.epoch >= 2
+    assert outcome.verdict is not Verdict.OVERTAKEN
+
+
+@pytest.mark.parametrize(("asked", "error"), [(m.Prepare, SerfUnreachable), (m.Offer, OutcomeUnknown)])
+def test_an_agent_that_fails_in_a_change_leaves_a_doubt_only_once_something_was_proposed(
+    asked: type[m.Message], error: type[Exception]
+) -> None:
+    network, record = polity(3, 4)
+
+    def on_ask(message: m.Query) -> None:
+        if isinstance(message, asked) and (not isinstance(message, m.Offer) or message.chosen):
+            raise SerfUnreachable("the agent went away")
+
+    network.on_ask = on_ask
+    with pytest.raises(error):
+        alter(network, record, roll(1, 2, 3, 4))
 
 
 @pytest.mark.parametrize(("before", "after"), [GROW, SHRINK, MOVE])

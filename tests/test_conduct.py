@@ -390,6 +390,44 @@ def test_a_newer_epoch_whose_record_cannot_be_read_is_no_reason_to_tell_an_outco
     assert who(network, record, timeout_s=3.0).verdict is Verdict.NO_QUORUM
 
 
+def test_how_many_votes_are_wanted_is_asked_anew_in_a_newer_epoch() -> None:
+    network = FakeNetwork(node_names(5))
+    old = record_of(network, node_names(3))
+    network.enter(old, *node_names(3))
+    grown = record_of(network)._replace(epoch=3)
+    network.enter(grown)
+    network.kill("n4", "n5")
+    order = Order(Purpose.ELECT, ROLE, "n1", _claims.id(), at_least=3, patient=True)
+    for wanted, verdict in (
+        (lambda record: record.current.n, Verdict.UNKNOWN),
+        (lambda record: 0, Verdict.WON),
+    ):
+        outcome = conductor(network).run(
+            order._replace(claim=_claims.id()), old, local=None, timeout_s=5.0, at_least_of=wanted
+        )
+        assert outcome.verdict is verdict, outcome
+
+
+def test_an_operation_that_learns_of_a_newer_electorate_does_not_give_up_for_want_of_the_old_voters() -> None:
+    network = FakeNetwork(node_names(6))
+    old = record_of(network, node_names(3))
+    newer = record_of(network, ["n3", "n4", "n5", "n6"])._replace(epoch=3)
+    network.enter(old, *node_names(3))
+    network.enter(newer, "n3", "n4", "n5", "n6")
+    network.kill("n1", "n2")
+    lost = 0
+
+    def tamper(node: str, data: bytes) -> Iterable[tuple[str, bytes]]:
+        nonlocal lost
+        if isinstance(wire.decode_reply(data), m.Page) and lost < 8:
+            lost += 1  # twice nobody's page arrives
+            return []
+        return [(node, data)]
+
+    network.tamper = tamper
+    assert who(network, old, "n3").verdict is Verdict.ANSWER
+
+
 def test_refusals_of_another_attempt_stop_nobody() -> None:
     network, record = founded(5)
     for reason in (m.OTHER_POLITY, m.OLD_EPOCH, m.UNFOUNDED, m.BEHIND):

@@ -261,6 +261,16 @@ def test_old_voters_that_come_back_are_told_apart_by_both_sides(five: Cluster) -
     assert five.ledger.me()._replace(serial=0) == done.after.me._replace(serial=0)
 
 
+def test_a_ledger_that_is_no_voters_is_not_the_one_to_rescue(five: Cluster) -> None:
+    others = [e for e in five.old.voters if e.node != "n1"]
+    without = five.old._replace(epoch=3, rolls=(Roll(tuple(sorted(others)), five.old.current.rule),))
+    five.network.enter(without, "n1")
+    before = rows(five.path)
+    with pytest.raises(Unfit, match="n1 is not one of the voters"):
+        room.carry_out(five.path, "n1")
+    assert rows(five.path) == before
+
+
 def test_should_the_lost_come_back_as_a_majority_storage_fenced_by_terms_obeys_the_rescued_alone(
     five: Cluster,
 ) -> None:

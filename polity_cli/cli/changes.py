@@ -159,7 +159,6 @@ def _change(
     options: Options,
 ) -> None:
     from polity_cli.cli.running import Answer, in_session
-    from polity_cli.errors import Unfit
 
     def work(visit: Visit) -> Answer:
         from polity_cli import registrar
@@ -169,14 +168,15 @@ def _change(
         plan = registrar.plan(wish, found)
         if dry_run:
             return _planned(word, plan, visit.seconds())
-        if plan.lacks and not even_if_it_blocks:
-            raise Unfit(
-                f"not done: {plan.answer_after} of the {plan.target.n} voters there would be answer, "
-                f"{plan.target.q} are needed; nothing could be decided until {plan.lacks} more do",
-                hint="start their voters first: `polity voters` shows who is silent",
-            )
         changed = visit.patiently(
-            lambda: registrar.carry_out(visit.session, wish, timeout_s=visit.left(), patient=options.wait)
+            lambda: registrar.carry_out(
+                visit.session,
+                wish,
+                found,
+                timeout_s=visit.left(),
+                patient=options.wait,
+                may_block=even_if_it_blocks,
+            )
         )
         outcome = "unchanged" if changed.electorate == found.electorate else "changed"
         data = _data(word, outcome, plan, changed.electorate, changed.carried, visit.seconds())

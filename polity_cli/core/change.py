@@ -7,6 +7,7 @@
        ACCEPT                             ACCEPT
        ENTER                              ENTER
 
+    READ     nothing is wanted: does a quorum know of no other electorate, nor of a change begun?
     PREPARE  collect promises for the register of the electorate, in the epoch at hand
     LEARN    fetch the record that somebody accepted there before: it may be chosen, so it is proposed again
     OFFER    hand out the record to be accepted
@@ -78,8 +79,9 @@ def begin(
     c = Change(electorate, target, draws.id(), node, everyone if alive is None else frozenset(alive), patient)
     if electorate.is_joint:
         return _list(c, now_s, draws, codec)
-    if target in (None, electorate.current):
-        return _done(c, Verdict.NOTHING)
+    if _is_idle(c):
+        # Not told from what this node remembers: it may have missed a change.
+        return _enter(c._replace(attempt=draws.id()), Phase.READ, now_s, codec)
     return _prepare(c, now_s, draws, codec)
 
 
@@ -89,6 +91,8 @@ def hear(c: Change, node: str, reply: m.Reply, now_s: float, draws: Draws, codec
         return Move(c)
     match reply:
         case m.Refusal(reason=m.OLD_EPOCH) if _is_mine(c, reply):
+            if c.phase is Phase.ENTER:
+                return _seen(c, node, reply, now_s, draws, codec)
             return _done(c, Verdict.OVERTAKEN) if reply.epoch > c.electorate.epoch else Move(c)
         case m.Refusal(reason=m.BEHIND | m.UNFOUNDED) if _is_mine(c, reply) and _is_enrolled(c, node, reply):
             return _heal(c, reply, codec)
@@ -121,7 +125,7 @@ def wake(c: Change, now_s: float, draws: Draws, codec: Codec, alive: Collection[
         return give_up(c)
     if c.phase is Phase.CARRY:
         return _wake_carries(c._replace(asks=c.asks + 1), now_s, draws, codec)
-    if c.phase is Phase.ENTER and c.asks >= ENTER_ASKS and not _next(c).is_joint:
+    if c.phase is Phase.ENTER and c.asks >= ENTER_ASKS and _next(c).is_quorum(c.done_by):
         return _entered(c, now_s, draws, codec)
     if c.phase in (Phase.PREPARE, Phase.LEARN, Phase.ACCEPT) and c.asks >= ASKS:
         return _yield(c, now_s, draws)
@@ -134,7 +138,8 @@ def give_up(c: Change) -> Move:
         return Move(c)
     if c.phase is Phase.ENTER:
         c = c._replace(electorate=_next(c))
-        return _done(c, Verdict.UNFINISHED if c.electorate.is_joint else Verdict.CHANGED)
+        is_in_force = not c.electorate.is_joint and c.electorate.is_quorum(c.done_by)
+        return _done(c, Verdict.CHANGED if is_in_force else Verdict.UNFINISHED)
     if c.electorate.is_joint:
         return _done(c, Verdict.UNFINISHED)
     return _done(c, Verdict.UNKNOWN if c.proposed else Verdict.NO_QUORUM)
@@ -146,6 +151,8 @@ def give_up(c: Change) -> Move:
 def _messages(c: Change, codec: Codec) -> tuple[m.Query, ...]:
     head = (c.attempt, c.electorate.polity, c.electorate.epoch)
     match c.phase:
+        case Phase.READ:
+            return (m.Read(*head, ELECTORATE),)
         case Phase.PREPARE:
             return (m.Prepare(*head, ELECTORATE, c.ballot),)
         case Phase.LEARN:
@@ -202,7 +209,7 @@ def _prepare(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
 
 
 def _take_state(c: Change, state: m.State, now_s: float, draws: Draws, codec: Codec) -> Move:
-    if c.phase not in (Phase.PREPARE, Phase.ACCEPT):
+    if c.phase not in (Phase.READ, Phase.PREPARE, Phase.ACCEPT):
         return Move(c)
     states = dict(c.states)
     known = states.get(state.voter)
@@ -210,6 +217,12 @@ def _take_state(c: Change, state: m.State, now_s: float, draws: Draws, codec: Co
     c = c._replace(
         states=tuple(sorted(states.items())), highest_round=max(c.highest_round, state.promised.round)
     )
+    if c.phase is Phase.READ:
+        c = c._replace(done_by=frozenset(states))
+        if not c.electorate.is_quorum(c.done_by):
+            return Move(c)
+        is_begun = any(_has_accepted_next(c, state) for state in states.values())
+        return _prepare(c, now_s, draws, codec) if is_begun else _done(c, Verdict.NOTHING)
     agree = tally.promises if c.phase is Phase.PREPARE else tally.acceptances
     c = c._replace(done_by=agree(states, c.ballot))
     if c.electorate.is_quorum(c.done_by):
@@ -226,18 +239,29 @@ def _recover(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
     accepted = [
         (state.accepted, state.tenure.holder)
         for voter, state in c.states
-        if voter in c.done_by and state.accepted != ZERO and state.tenure.term == c.electorate.epoch + 1
+        if voter in c.done_by and _has_accepted_next(c, state)
     ]
     if not accepted:
         if c.electorate.is_joint:
             return _propose(c, c.electorate.completed(), now_s, codec)
-        assert c.target is not None
+        if c.target is None or _is_idle(c):
+            return _done(c, Verdict.NOTHING)
         return _propose(c, c.electorate.joint_with(c.target), now_s, codec)
     digest = bytes.fromhex(max(accepted)[1] or "")
     known = dict(c.found).get(digest)
     if known is not None:
         return _propose(c, known, now_s, codec)
     return _enter(c._replace(learning=epochs.Learning(draws.id(), digest)), Phase.LEARN, now_s, codec)
+
+
+def _is_idle(c: Change) -> bool:
+    """True if nothing is wanted that is not so already."""
+    return c.target in (None, c.electorate.current)
+
+
+def _has_accepted_next(c: Change, state: m.State) -> bool:
+    """True if this voter has accepted a record that is to follow the electorate's."""
+    return state.accepted != ZERO and state.tenure.term == c.electorate.epoch + 1
 
 
 def _take_page(c: Change, page: m.Page, now_s: float, draws: Draws, codec: Codec) -> Move:
@@ -271,13 +295,18 @@ def _take_holding(c: Change, node: str, holding: m.Holding, now_s: float, draws:
             return Move(c)
         c = c._replace(proposed=c.proposed or not c.electorate.is_joint)
         return _enter(c, Phase.ACCEPT, now_s, codec)
-    if c.phase is not Phase.ENTER:
-        return Move(c)
+    return _seen(c, node, holding, now_s, draws, codec) if c.phase is Phase.ENTER else Move(c)
+
+
+def _seen(c: Change, node: str, reply: m.Reply, now_s: float, draws: Draws, codec: Codec) -> Move:
+    """Count a voter that shows by any answer that it has entered the record."""
     record = _next(c)
-    has_entered = holding.polity == record.polity and holding.epoch >= record.epoch
-    if not has_entered or record.node_of(holding.voter) != node:
+    if reply.polity == record.polity and reply.epoch > record.epoch:
+        return _done(c, Verdict.OVERTAKEN)
+    has_entered = (reply.polity, reply.epoch) == (record.polity, record.epoch)
+    if not has_entered or record.node_of(reply.voter) != node:
         return Move(c)
-    c = c._replace(done_by=c.done_by | {holding.voter})
+    c = c._replace(done_by=c.done_by | {reply.voter})
     everybody = all(e.voter in c.done_by for e in record.voters)
     enough = record.is_quorum(c.done_by) if record.is_joint else everybody
     return _entered(c, now_s, draws, codec) if enough else Move(c)
@@ -384,5 +413,8 @@ def _heal(c: Change, refusal: m.Refusal, codec: Codec) -> Move:
 def _done(c: Change, verdict: Verdict) -> Move:
     silent = tuple(e.node for e in c.electorate.voters if e.voter not in c.answered)
     undecided = verdict in (Verdict.NO_QUORUM, Verdict.UNFINISHED, Verdict.UNKNOWN)
-    outcome = Outcome(verdict, c.electorate, c.carried, silent if undecided else ())
+    may_take_effect = verdict in (Verdict.UNFINISHED, Verdict.UNKNOWN) or (
+        verdict is Verdict.OVERTAKEN and c.proposed
+    )
+    outcome = Outcome(verdict, c.electorate, may_take_effect, c.carried, silent if undecided else ())
     return Move(c._replace(phase=Phase.DONE, outcome=outcome))

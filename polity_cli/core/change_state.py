@@ -13,6 +13,7 @@ from polity_cli.core.record import Record
 
 
 class Phase(Enum):
+    READ = "voters of this electorate"
     PREPARE = "promises for the electorate"
     LEARN = "the record of an earlier change"
     OFFER = "voters that hold the new record"
@@ -33,17 +34,19 @@ class Verdict(Enum):
     NO_QUORUM = "no quorum"
     """Nothing of this can take effect later."""
     UNFINISHED = "unfinished"
-    """The joint record is chosen; whoever finishes the change completes it."""
+    """A record is chosen that not enough voters are known to have entered; anybody can finish that."""
     UNKNOWN = "unknown"
     """The joint record may be chosen, or not."""
 
 
 class Outcome(Record):
     """`electorate` is the newest record known to be chosen, `carried` the roles decided anew, `silent` node
-    names of voters that did not answer the last message."""
+    names of voters that did not answer the last message. `may_take_effect`: what was proposed is, or may be,
+    chosen, though it is not known to be in force."""
 
     verdict: Verdict
     electorate: Electorate
+    may_take_effect: bool = False
     carried: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
 

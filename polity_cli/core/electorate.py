@@ -102,12 +102,14 @@ class Electorate(Record):
         return next((node for roll in self.rolls if (node := roll.node_of(voter)) is not None), None)
 
     def is_quorum(self, ids: Collection[bytes], *, at_least: int = 0) -> bool:
-        """True if `ids` hold a classic quorum of every roll (and `at_least` voters of each)."""
-        return all(roll.count(ids) >= max(roll.q, at_least) for roll in self.rolls)
+        """True if `ids` hold a classic quorum of every roll (and `at_least` voters, or all, of each)."""
+        return all(roll.count(ids) >= max(roll.q, min(at_least, roll.n)) for roll in self.rolls)
 
     def is_fast_quorum(self, ids: Collection[bytes], *, at_least: int = 0) -> bool:
         """True if `ids` decide in the fast round; never in a joint electorate."""
-        return not self.is_joint and self.current.count(ids) >= max(self.current.f, at_least)
+        return not self.is_joint and self.current.count(ids) >= max(
+            self.current.f, min(at_least, self.current.n)
+        )
 
 
 def is_joint_epoch(epoch: int) -> bool:

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from polity_cli.core.operation import Candidacy, Draws, Outcome
 
 
+FETCHES = 4
+"""How often a page of a newer record is asked for before the operation goes on without it."""
+
+
 class Guided(Record):
     """`healed` are the voters handed our record during this wait; `learning` the newer one being fetched."""
 
     candidacy: Candidacy
     healed: frozenset[bytes] = frozenset()
     learning: Learning | None = None
+    fetches: int = 0
 
     @property
     def outcome(self) -> Outcome | None:
@@ -66,11 +71,17 @@ def hear(g: Guided, node: str, reply: m.Reply, now_s: float, draws: Draws, codec
 
 
 def wake(g: Guided, now_s: float, draws: Draws, alive: Collection[bytes] | None = None) -> Move:
-    """The candidacy's wait is over. A page that has not come is asked for again."""
-    moved = _after(g._replace(healed=frozenset()), candidacy.wake(g.candidacy, now_s, draws, alive))
-    if g.learning is None or moved.guided.outcome is not None:
-        return moved
-    return moved._replace(send=(*moved.send, g.learning.message), again=True)
+    """The candidacy's wait is over, or that for a page of a newer record, which is asked for again.
+
+    Meanwhile the candidacy waits on: who is missing in its old epoch may be no voter any more.
+    """
+    g = g._replace(healed=frozenset())
+    if g.learning is not None and g.fetches < FETCHES:
+        waiting = g.candidacy._replace(wake_at_s=now_s + g.candidacy.pace.ask_again_s)
+        g = g._replace(candidacy=waiting, fetches=g.fetches + 1)
+        return Move(g, (g.learning.message,) if g.learning is not None else (), True)
+    g = g._replace(learning=None, fetches=0)
+    return _after(g, candidacy.wake(g.candidacy, now_s, draws, alive))
 
 
 def give_up(g: Guided) -> Move:
@@ -112,8 +123,8 @@ def _take_page(g: Guided, learning: Learning, page: m.Page, now_s: float, draws:
     if learned is None:
         return Move(g)
     if isinstance(learned, epochs.Learning):
-        return Move(g._replace(learning=learned), (learned.message,))
-    g = g._replace(learning=None)
+        return Move(g._replace(learning=learned, fetches=0), (learned.message,))
+    g = g._replace(learning=None, fetches=0)
     if learned.polity != c.electorate.polity or learned.epoch <= c.electorate.epoch:
         return Move(g)
     return _after(g._replace(healed=frozenset()), candidacy.enter_epoch(c, learned, now_s, draws))

@@ -52,11 +52,8 @@ def test_schedules_with_changes_are_wild_enough_to_prove_something() -> None:
         epochs |= {op.state.electorate.epoch for op in storm.ops if op.outcome is not None}
         went_on += sum(op.state.electorate.epoch > op.electorate.epoch for op in storm.ops)
     assert set(totals.changes) == {*change_state.Verdict, None}
-    assert died >= {*change_state.Phase} - {
-        change_state.Phase.LEARN,
-        change_state.Phase.YIELD,
-        change_state.Phase.DONE,
-    }
+    seldom = {change_state.Phase.READ, change_state.Phase.LEARN, change_state.Phase.YIELD}
+    assert died >= {*change_state.Phase} - seldom - {change_state.Phase.DONE}
     assert epochs >= {1, 2, 3, 5}, "operations end in stable and in joint epochs"
     assert went_on >= 50
 
