@@ -87,7 +87,8 @@ def two_polities(mine: bytes, found: Mapping[str, bytes], warning: str = "") -> 
         f"{'two' if len(others) == 1 else len(others) + 1} polities meet in this cluster: "
         f"{of(mine)}, where this was asked; {'; '.join(map(of, others))}",
         hint=f"{warning}part the clusters again, or give one polity another --namespace; or end one of them: "
-        "`polity dissolve` on each of its nodes, then `polity voters sync` on a node of the other",
+        "`polity dissolve` on each of its nodes, then `polity voters sync` on a node of the other. After a "
+        "`polity voters rescue` the rescued one is to stay",
     )
 
 

@@ -277,6 +277,11 @@ def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: b
     wanted = {m.name for m in members if m.votes and m.status == "alive"}
     present = conductor.roll_call(timeout_s=5, enough=wanted.issubset)
     roll = electorate.current
+    if electorate.is_joint:
+        text = (
+            f"electorate {electorate.epoch} is changing: it takes a quorum of the old and of the new voters"
+        )
+        yield Finding("electorate", WARN, text, "`polity voters sync` on any node finishes that")
     counted = [e.node for e in roll.voters if e.node in present and present[e.node].voter == e.voter]
     spare = len(counted) - roll.q
     text = f"{len(counted)} of {roll.n} voters answer, the quorum is {roll.q}"
@@ -284,7 +289,11 @@ def _enrolment(conductor: Conductor, electorate: Electorate, node: str, votes: b
         yield Finding("quorum", FAIL, text, "nothing can be decided: bring voters back, see `polity voters`")
     elif spare == 0:
         missing = roll.n > len(counted)
-        advice = "bring the others back" if missing else "with this rule none ever may: run more voters"
+        advice = (
+            "bring the others back"
+            if missing
+            else f"none ever may: `polity voters rule --min-votes {roll.n // 2 + 1}`, or run more voters"
+        )
         yield Finding("quorum", WARN, f"{text}: none of them may fail", advice)
     else:
         yield Finding("quorum", OK, f"{text}: {spare} may still fail")

@@ -18,6 +18,7 @@ from polity_cli.core.record import Record
 from polity_cli.edges.ledger_copy import begin_anew
 from polity_cli.edges.ledger_file import sync_folder
 from polity_cli.errors import LedgerError, NoQuorum, Unfit
+from polity_cli.rescue import reports_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ def leave(session: Session, estate: Estate) -> Left:
     """Write down the roles, keep the ledger aside, and begin another. Raises LedgerError."""
     assert session.ledger is not None
     path = session.ledger.path
+    if reports_on(path, estate.polity):
+        raise Unfit(
+            f"{session.node} was rescued into this polity, which is the one to keep",
+            hint="dissolve the other one, on its nodes; see docs/electorate.md. Once the rescue's record is "
+            "moved away this node leaves like any other",
+        )
     base = f"{path}.dissolved-{strftime('%Y-%m-%dT%H-%M-%SZ', gmtime())}"
     kept = Left(base, f"{base}.roles.json")
     me = session.ledger.me()

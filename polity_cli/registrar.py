@@ -172,6 +172,11 @@ def wish_to_remove(nodes: Collection[str], found: Assembly) -> Wish:
 
 def wish_to_replace(session: Session, old: str, new: str, found: Assembly) -> Wish:
     """The wish to have `new` vote in place of `old`; of the same name, its ledger was lost."""
+    if new != old and any(e.node == new for e in found.electorate.goal.voters):
+        raise BadInput(
+            f"{new} votes already, and cannot take another's place",
+            hint=f"to strike off {old} alone: `polity voters remove {old}`",
+        )
     return wish_to_add(session, [new], found)._replace(strike=wish_to_remove([old], found).strike - {new})
 
 

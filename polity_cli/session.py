@@ -53,6 +53,7 @@ _LOOK_AROUND_S = 1.0
 class Session:
     """Operations of one node's user. Not to be shared between threads; close it, or use `with`.
 
+    `founded` is the record of the polity if one was founded in this session, which elections do unasked.
     Every operation raises BadInput for names and limits that cannot be used, SerfError if the agent fails,
     Unfit if this node or the electorate does not allow it, and NoQuorum if too few voters answer.
     """
@@ -70,6 +71,7 @@ class Session:
         self.node = node_name(serf)
         self._network = SerfNetwork(serf, namespace)
         self._electorate: Electorate | None = None
+        self.founded: Electorate | None = None
         path = ledger_path(state_dir, namespace, self.node)
         readable = os.access(path, os.R_OK | os.W_OK)
         # Somebody else's ledger is no obstacle: it only saves round trips here.
@@ -346,7 +348,7 @@ class Session:
         match outcome.verdict:
             case founding.Verdict.FOUNDED:
                 assert outcome.record is not None
-                self._electorate = outcome.record
+                self._electorate = self.founded = outcome.record
                 return outcome.record, True
             case founding.Verdict.ALREADY:
                 known = self._known_electorate(left(deadline))

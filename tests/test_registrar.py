@@ -13,7 +13,7 @@ from polity_cli.core.electorate import Electorate, Enrolled
 from polity_cli.core.enrolment import Wish
 from polity_cli.edges import wire
 from polity_cli.edges.network import Node
-from polity_cli.errors import NoQuorum, OutcomeUnknown, Unfit
+from polity_cli.errors import BadInput, NoQuorum, OutcomeUnknown, Unfit
 from polity_cli.session import Session
 from tests.fake_network import FakeNetwork, SeededDraws, voter_id
 from tests.test_change import polity, roll
@@ -117,7 +117,15 @@ def test_whoever_missed_a_change_is_not_told_that_there_is_nothing_to_do(clocks:
     network.down.clear()
     changed = registrar.carry_out(late, Wish(enrol=(Enrolled(voter_id(4), "n4"),)), found, timeout_s=20)
     assert (changed.electorate.epoch, changed.electorate.current) == (5, roll(1, 2, 3, 4))
-    assert (
-        wire.decode_record(network.voters["n4"].record(network.voters["n4"].me().digest) or b"")
-        == changed.electorate
-    )
+    entered = network.voters["n4"]
+    assert wire.decode_record(entered.record(entered.me().digest) or b"") == changed.electorate
+
+
+def test_who_votes_already_does_not_take_anothers_place(clocks: list[FakeNetwork]) -> None:
+    network, record = polity(3, 4)
+    it = desk(clocks, network, record, "n1")
+    found = registrar.assembly(it, timeout_s=5)
+    with pytest.raises(BadInput, match="n2 votes already"):
+        registrar.wish_to_replace(it, "n3", "n2", found)
+    wish = registrar.wish_to_replace(it, "n3", "n4", found)
+    assert {e.node for e in registrar.plan(wish, found).target.voters} == {"n1", "n2", "n4"}

@@ -14,7 +14,7 @@ def describe_assembly(assembly: Assembly) -> str:
 
     electorate = assembly.electorate
     head = (
-        f"{electorate.current.n} voters, quorum {assembly.quorum} ({electorate.current.rule}), "
+        f"{counted(electorate.current.n, 'voter')}, quorum {assembly.quorum} ({electorate.current.rule}), "
         f"electorate {electorate.epoch} of polity {electorate.polity.hex()}"
     )
     if electorate.is_joint:
@@ -84,14 +84,14 @@ def advice_on(assembly: Assembly, spare: int) -> str:
             f"{', '.join(changed)}: another ledger than the one enrolled. If that was only moved, move it "
             "back; if it is lost, `polity voters sync` enrols the node anew. Never bring back an old copy."
         )
-    if strangers:
+    if strangers and spare >= 0:
         said.append(f"{', '.join(strangers)}: not enrolled. `polity voters sync` enrols all that answer.")
     if silent:
         said.append(f"{', '.join(silent)}: alive, but the voter is silent. Run `polity doctor` there.")
     if gone and spare <= 0:
         word = "remove" if spare == 0 else "rescue --help"
         said.append(
-            f"{', '.join(gone)}: bring back, with its ledger; its votes are safe there. "
+            f"{', '.join(gone)}: bring back, with the ledger; the votes are safe there. "
             f"{'One' if spare == 0 else 'A majority'} gone for good: `polity voters {word}`."
         )
     if not said:
@@ -99,6 +99,11 @@ def advice_on(assembly: Assembly, spare: int) -> str:
     return " ".join(said)
 
 
+def counted(many: int, what: str) -> str:
+    """A number of things in words."""
+    return f"{many} {what}{'' if many == 1 else 's'}"
+
+
 def size_of(roll: Roll) -> str:
     """A roll in words."""
-    return f"{roll.n} voters, quorum {roll.q} ({roll.rule}), {roll.n - roll.q or 'none'} may fail"
+    return f"{counted(roll.n, 'voter')}, quorum {roll.q} ({roll.rule}), {roll.n - roll.q or 'none'} may fail"

@@ -59,7 +59,10 @@ def add(nodes: tuple[str, ...], dry_run: bool, even_if_it_blocks: bool, options:
 @_changing
 @with_options(timeout=60.0)
 def remove(nodes: tuple[str, ...], dry_run: bool, even_if_it_blocks: bool, options: Options) -> None:
-    """Strike nodes off: they vote no more. The roles they hold they keep."""
+    """Strike nodes off: they vote no more. The roles they hold they keep.
+
+    Where agents run, take the voters' tag from them first, or they are enrolled again.
+    """
     from polity_cli import registrar
 
     def wish(visit: Visit, found: Assembly) -> Wish:
@@ -180,7 +183,15 @@ def _change(
         )
         outcome = "unchanged" if changed.electorate == found.electorate else "changed"
         data = _data(word, outcome, plan, changed.electorate, changed.carried, visit.seconds())
-        return Answer(data, _told(changed.electorate, outcome, changed.carried))
+        enrolled = {e.node for e in changed.electorate.voters}
+        again = [
+            node.name
+            for node in visit.session.members()
+            if node.votes and node.status == "alive" and node.name in set(plan.strikes) - enrolled
+        ]
+        note = f"{', '.join(again)}: still with the voters' tag, so agents enrol it again: take the tag away."
+        text = _told(changed.electorate, outcome, changed.carried)
+        return Answer(data, text, note=note if again else "")
 
     in_session(f"voters {word}", options, work)
 
@@ -224,8 +235,12 @@ def _planned(word: str, plan: Plan, seconds: float) -> Answer:
 
 
 def _told(electorate: Electorate, outcome: str, carried: tuple[str, ...]) -> str:
-    from polity_cli.cli.assembly import size_of
+    from polity_cli.cli.assembly import counted, size_of
 
     names = ", ".join(e.node for e in electorate.voters)
-    done = "nothing to do" if outcome == "unchanged" else f"changed, {len(carried)} roles carried over"
+    done = (
+        "nothing to do"
+        if outcome == "unchanged"
+        else f"changed, {counted(len(carried), 'role')} carried over"
+    )
     return f"{done}: electorate {electorate.epoch}, {size_of(electorate.current)}: {names}"

@@ -22,7 +22,7 @@ EXIT_CODES = {
     3: "no, decided: another node holds the role, or a guard did not match",
     4: "vacant: nobody holds the role",
     5: "no quorum, and nothing of this command can take effect later: retry freely",
-    6: "unknown: it may take effect; ask `polity who ROLE`",
+    6: "unknown: it may take effect; look (`polity who ROLE`, `polity voters`), or run it again",
     7: "the Serf agent cannot be reached, or refuses us",
     8: "this node or the electorate is not fit: see `polity doctor`",
     130: "interrupted (143 by SIGTERM); what may have happened is on stderr",

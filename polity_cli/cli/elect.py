@@ -30,6 +30,7 @@ def elect(role: str, options: Options) -> None:
     check_role(role)
 
     def work(visit: Visit) -> Answer:
+        from polity_cli.cli.found import advice, say_founded
         from polity_cli.cli.output import about, decide
         from polity_cli.core.operation import Purpose, Verdict
         from polity_cli.upkeep import tend_later
@@ -55,6 +56,8 @@ def elect(role: str, options: Options) -> None:
         if error is None and tenure is not None:
             verb = "holds" if outcome.verdict is Verdict.WON else "already holds"
             text = f"{session.node} {verb} {role} (term {tenure.term})"
-        return Answer(data, text, error, then=tend_later(session, visit.upkeep, options.where()))
+        note = "" if session.founded is None else f"{say_founded(session.founded)}. {advice(session.founded)}"
+        then = tend_later(session, visit.upkeep, options.where())
+        return Answer(data, text, error, note=note.strip(), then=then)
 
     in_session("elect", options, work)

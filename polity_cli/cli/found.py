@@ -88,7 +88,7 @@ def found(
             "hint": advice(electorate),
             "seconds": visit.seconds(),
         }
-        return Answer(data, _say(electorate, is_new), note=advice(electorate))
+        return Answer(data, say_founded(electorate, is_new=is_new), note=advice(electorate))
 
     in_session("found", options, work)
 
@@ -107,7 +107,8 @@ def _check_same(electorate: Electorate, expect: int | None, rule: QuorumRule | N
         )
 
 
-def _say(electorate: Electorate, is_new: bool) -> str:
+def say_founded(electorate: Electorate, *, is_new: bool = True) -> str:
+    """Who votes, and how many votes decide."""
     roll = electorate.current
     names = ", ".join(e.node for e in electorate.voters)
     return (

@@ -26,7 +26,7 @@ _LOOK_AGAIN_S = 1.0
     example="polity voters",
     invoke_without_command=True,
 )
-@click.option("--watch", is_flag=True, help="Look again every second, and show what has changed.")
+@click.option("--watch", is_flag=True, help="Show it again whenever it has changed, until interrupted.")
 @with_options
 @click.pass_context
 def voters(context: click.Context, watch: bool, options: Options) -> None:
@@ -35,6 +35,8 @@ def voters(context: click.Context, watch: bool, options: Options) -> None:
     Beside each voter stand Serf's word for its node and whether its voter answered just now. A node that
     answers without being enrolled is shown too: its votes do not count. While the electorate changes, it
     says who joins and who leaves; everything then takes a quorum of the old voters and one of the new.
+
+    Ends with 0 also where it shows that there is no quorum (`has_quorum` in JSON); with 5 if nobody answers.
     """
     from polity_cli.cli.running import in_session
 
