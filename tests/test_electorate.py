@@ -125,3 +125,14 @@ def test_a_founding_with_a_rule_that_does_not_suit_its_size_is_refused() -> None
         founding_record(b"a polity", roll(0, 1).voters, SimpleMajority)
     with pytest.raises(BadInput, match="unsafe"):
         founding_record(b"a polity", roll(0, 1, 2, 3).voters, QuorumPercentage(0.3, 1))
+
+
+def test_more_votes_than_the_rule_wants_are_all_there_are_at_most() -> None:
+    """Of a joint electorate each roll gives what it has."""
+    both = joint(roll(0, 1, 2), roll(0, 1, 2, 3, 4))
+    assert not both.is_quorum(ids(0, 1, 2, 3), at_least=5)
+    assert both.is_quorum(ids(0, 1, 2, 3, 4), at_least=5)
+    alone = Electorate(b"a polity", 1, (roll(0, 1, 2),))
+    assert alone.is_quorum(ids(0, 1, 2), at_least=5)
+    assert alone.is_fast_quorum(ids(0, 1, 2), at_least=5)
+    assert not alone.is_quorum(ids(0, 1), at_least=5)
