@@ -137,7 +137,7 @@ def wake(c: Candidacy, now_s: float, draws: Draws, alive: Collection[bytes] | No
         return _accept(c, now_s, draws)
     if c.asks >= c.pace.asks and c.phase is not Phase.LOOK:
         return _yield(c, now_s, draws)
-    return Move(c._replace(asks=c.asks + 1, wake_at_s=now_s + c.pace.ask_again_s), message(c))
+    return Move(c._replace(asks=c.asks + 1, wake_at_s=now_s + c.pace.ask_again_s * _patience(c)), message(c))
 
 
 def give_up(c: Candidacy) -> Move:
@@ -166,9 +166,22 @@ def message(c: Candidacy) -> RoleQuery:
 
 def _enter(c: Candidacy, phase: Phase, now_s: float) -> Move:
     c = c._replace(
-        phase=phase, states=(), asks=1, round_trips=c.round_trips + 1, wake_at_s=now_s + c.pace.ask_again_s
+        phase=phase,
+        states=(),
+        asks=1,
+        round_trips=c.round_trips + 1,
+        wake_at_s=now_s + c.pace.ask_again_s * _patience(c),
     )
     return Move(c, message(c))
+
+
+def _patience(c: Candidacy) -> int:
+    """How much longer than at first to wait: voters that are slow must not be asked the more for it.
+
+    Each question costs a hook a process. Asked as often as at first, voters that take longer to answer than
+    an attempt lasts would fall behind for ever.
+    """
+    return max(1, min(c.attempts, 4))
 
 
 def _look(c: Candidacy, now_s: float, draws: Draws) -> Move:
@@ -215,8 +228,9 @@ def _accept(c: Candidacy, now_s: float, draws: Draws) -> Move:
 
 def _yield(c: Candidacy, now_s: float, draws: Draws) -> Move:
     wait_s = c.pace.yield_min_s + (c.pace.yield_max_s - c.pace.yield_min_s) * draws.jitter()
-    wait_s *= max(1, min(c.attempts, 4))
-    c = c._replace(pending=_pending_with_this_attempt(c), phase=Phase.YIELD, wake_at_s=now_s + wait_s)
+    c = c._replace(
+        pending=_pending_with_this_attempt(c), phase=Phase.YIELD, wake_at_s=now_s + wait_s * _patience(c)
+    )
     return Move(c)
 
 

@@ -103,7 +103,10 @@ class Electorate(Record):
 
     def is_quorum(self, ids: Collection[bytes], *, at_least: int = 0) -> bool:
         """True if `ids` hold a classic quorum of every roll (and `at_least` voters, or all, of each)."""
-        return all(roll.count(ids) >= max(roll.q, min(at_least, roll.n)) for roll in self.rolls)
+        return all(
+            roll.count(ids) >= (max(roll.q, min(at_least, roll.n)) if at_least else roll.q)
+            for roll in self.rolls
+        )
 
     def is_fast_quorum(self, ids: Collection[bytes], *, at_least: int = 0) -> bool:
         """True if `ids` decide in the fast round; never in a joint electorate."""
