@@ -7,7 +7,7 @@ import os
 import sys
 from time import monotonic
 
-from polity_cli.asking import Got, Sent, Waiting
+from polity_cli.asking import STRANGERS, Got, Sent, Waiting
 from polity_cli.cli.running import plain, say
 from polity_cli.core.messages import Accept, Announce, Prepare, Read, Reply, Stand, State, describe
 from polity_cli.core.tally import vote_of
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 SHOWN_AFTER_S = 1.0
 
 # What the voters are asked for in each phase of an operation; the phases of a founding name themselves.
-_WANTED = {"look": "answers", "stand": "votes", "prepare": "promises", "accept": "acceptances"}
+_WANTED = {
+    "look": "answers",
+    "stand": "votes",
+    "prepare": "promises",
+    "accept": "acceptances",
+    STRANGERS: "voters that are not enrolled",
+}
 _YIELDING = ("yield", "waiting for another founder")
 
 
