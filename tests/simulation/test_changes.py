@@ -17,7 +17,7 @@ from polity_cli.core.operation import Purpose
 from polity_cli.core.tenure import VACANT, Tenure
 from polity_cli.edges import wire
 from tests.judging.operation import Violation
-from tests.simulation import campaign, change_bugs
+from tests.simulation import campaign, change_bugs, chaos
 from tests.simulation.campaign import CHANGES, Totals, explain, shape_of
 from tests.simulation.change_situations import (
     SITUATIONS,
@@ -32,6 +32,7 @@ from tests.simulation.planted import ENOUGH_CHANGES
 from tests.simulation.schedule import schedule
 from tests.simulation.shrink import shorten
 from tests.simulation.upheaval import Upheaval
+from tests.simulation.world import voter_id
 
 
 @pytest.mark.parametrize("course", COURSES)
@@ -88,6 +89,14 @@ def test_a_change_made_on_purpose_catches(name: str, monkeypatch: pytest.MonkeyP
     change_bugs.BUGS[name](monkeypatch)
     with pytest.raises(Violation, match=r"^S[12]: "):
         situation(Stage(course))
+
+
+def test_a_voter_that_lost_its_ledger_and_kept_its_id_is_caught_among_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chaos, "stranger_id", voter_id)
+    with pytest.raises(Violation, match=r"^S5: n2 goes back from epoch"):
+        _many("3-renewed", ENOUGH_CHANGES)
 
 
 def test_every_bug_of_a_change_is_caught_somehow() -> None:
