@@ -374,7 +374,7 @@ class Asker:
 
         query = m.ListRoles(self.draws.id(), electorate.polity, electorate.epoch, after)
         answers: dict[bytes, m.RoleList] = {}
-        healed: set[bytes] = set()
+        heals_at_s = 0.0
         for heard in self._answers(query, deadline, is_over):
             node, reply = heard
             enrolled = electorate.node_of(reply.voter) == node
@@ -384,8 +384,9 @@ class Asker:
                 self._tell_other_polity(electorate, heard)
                 if self._catch_up(reply, deadline):
                     return self._role_page(after, deadline)
-                if enrolled and reply.reason in (m.UNFOUNDED, m.BEHIND) and reply.voter not in healed:
-                    healed.add(reply.voter)
+                lacks_it = enrolled and reply.reason in (m.UNFOUNDED, m.BEHIND)
+                if lacks_it and self._clock() >= heals_at_s:
+                    heals_at_s = self._clock() + _ASK_AGAIN_S
                     for offer in epochs.offers(query.attempt, electorate, wire, chosen=True):
                         self._ask(offer, again=False)
                     self._ask(query, again=True)

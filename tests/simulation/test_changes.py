@@ -5,10 +5,12 @@ More of them: `python -m tests.simulation --changes --random 10000`.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from polity_cli import booth
 from polity_cli.core import change_state
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import Ballot
@@ -69,6 +71,24 @@ def test_one_seed_makes_one_schedule_with_changes_on_real_ledgers_too(tmp_path: 
         disks = SqliteDisks(folder)
         assert first == schedule(seed, course, transcript=True, disks=disks).transcript
         disks.close()
+
+
+@pytest.mark.parametrize("course", ["3-4", "4-3", "5-3", "3-renewed"])
+def test_records_of_many_pages_travel_as_deltas_and_break_no_promise(
+    course: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: Counter[type] = Counter()
+    answer = booth.handle
+
+    def handle(ledger: booth.VoterLedger, message: m.Message) -> m.Reply | None:
+        kinds[type(message)] += 1
+        return answer(ledger, message)
+
+    monkeypatch.setattr(wire, "PAGE_BYTES", 48)
+    monkeypatch.setattr(booth, "handle", handle)
+    _many(course, 60)
+    assert kinds[m.Delta] > 500
+    assert kinds[m.Offer] > 500
 
 
 # Planted bugs.
