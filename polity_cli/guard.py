@@ -342,7 +342,7 @@ def _run(lock: int, term: int, role: str | None, command: Sequence[str]) -> int:
             pass
         return code
     finally:
-        signal.signal(signal.SIGCHLD, chld)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if chld is None else chld)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 

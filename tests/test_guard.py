@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -739,7 +739,7 @@ def test_what_is_ignored_stays_ignored_and_what_python_ignores_does_not(place: P
         int(line.split()[1], 16) for line in done.stdout.splitlines()
     )
     assert blocked == blocked_there
-    # glibc's posix_spawn ignores the two signals that it keeps for itself, 32 and 33; nobody else can use them.
+    # glibc's posix_spawn ignores the two signals that it keeps for itself, 32 and 33.
     assert ignored == ignored_there & ~(3 << 31)
     first = place.sleeper(7, "trap '' HUP; sleep 1; exit 5")
     first.send_signal(signal.SIGHUP)
@@ -849,30 +849,149 @@ def test_the_guard_starts_without_what_talks_to_the_cluster() -> None:
     assert loaded & (dear | {"polity_cli.session", "polity_cli.settings", "polity_cli.edges"}) == set()
 
 
-# The statement of docs/fencing.md
+# What docs/fencing.md shows, done
 
 
-def test_the_fence_in_a_database_lets_no_lower_term_write() -> None:
+def shown(language: str) -> list[str]:
+    """The blocks of one language on the page, in order."""
     page = (Path(__file__).parents[1] / "docs" / "fencing.md").read_text(encoding="utf-8")
-    shown = page.split("```sql\n")[1:]
-    assert len(shown) >= 2
-    setup, take = (part.split("```")[0] for part in shown[:2])
-    with sqlite3.connect(":memory:") as db:
+    return [part.split("```")[0] for part in page.split(f"```{language}\n")[1:]]
+
+
+@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 35), reason="this SQLite has no RETURNING")
+def test_the_fence_in_a_database_lets_no_lower_term_write() -> None:
+    setup, work = shown("sql")
+    statement = work.partition("BEGIN;")[2].partition(";")[0]
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
         db.executescript(setup)
-        statement = take.replace("BEGIN;", "").split(";")[0]
 
-        def passes(term: int) -> bool:
-            rows = db.execute(statement, {"role": "backup", "term": term}).fetchall()
-            return bool(rows == [(term,)])
+        def passes(term: int, role: str = "backup") -> bool:
+            rows = db.execute(statement, {"role": role, "term": term}).fetchall()
+            assert rows in ([], [(term,)])
+            return bool(rows)
 
-        assert [passes(term) for term in (3, 3, 5, 4, 3, 5, 6, 5)] == [
-            True,
-            True,
-            True,
-            False,
-            False,
-            True,
-            True,
-            False,
-        ]
-        assert db.execute("SELECT term FROM fence WHERE role = 'backup'").fetchall() == [(6,)]
+        passed = [term for term in (3, 3, 5, 4, 3, 5, 6, 5) if passes(term)]
+        assert passed == [3, 3, 5, 5, 6]
+        assert db.execute("SELECT * FROM fence").fetchall() == [("backup", 6)]
+        assert not passes(9, "never heard of")
+
+
+class Found(NamedTuple):
+    version: str
+    term: int
+
+
+class Storage:
+    """Object storage with conditional writes. `version` makes a version of an object's content and term."""
+
+    def __init__(self, version: Callable[[bytes, str], str]) -> None:
+        self._version = version
+        self._objects: dict[str, tuple[bytes, str, str]] = {}
+        self.between: list[Callable[[], None]] = []  # what others do after each look, one after the other
+
+    def head(self, key: str) -> Found | None:
+        found = self._objects.get(key)
+        answer = None if found is None else Found(found[2], int(found[1]))
+        if self.between:
+            self.between.pop(0)()
+        return answer
+
+    def put(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        metadata: dict[str, str],
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> bool:
+        found = self._objects.get(key)
+        if if_none_match is not None and found is not None:
+            return False
+        if if_match is not None and (found is None or found[2] != if_match):
+            return False
+        term = metadata["term"]
+        self._objects[key] = (body, term, self._version(body, term))
+        return True
+
+    def body(self, key: str) -> bytes:
+        return self._objects[key][0]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_the_fence_in_an_object_storage_lets_no_lower_term_write(exists: bool) -> None:
+    names: dict[str, Any] = {}
+    exec(shown("python")[0], names)
+    put_fenced, replaced = names["put_fenced"], names["Replaced"]
+    storage = Storage(lambda body, term: f"{body!r} {term}")
+    if exists:
+        put_fenced(storage, "current", b"7", 7)
+    # The old holder has looked; then the new one comes.
+    storage.between = [lambda: put_fenced(storage, "current", b"9", 9)]
+    with pytest.raises(replaced):
+        put_fenced(storage, "current", b"late", 7)
+    assert storage.body("current") == b"9"
+    # The other way round the new one finds that somebody was faster, and writes all the same.
+    storage.between = [lambda: put_fenced(storage, "current", b"9 too", 9)]
+    put_fenced(storage, "current", b"11", 11)
+    assert storage.body("current") == b"11"
+
+
+def test_versions_of_the_content_alone_are_no_fence_as_the_page_says() -> None:
+    names: dict[str, Any] = {}
+    exec(shown("python")[0], names)
+    put_fenced = names["put_fenced"]
+    storage = Storage(lambda body, _: repr(body))
+    put_fenced(storage, "current", b"same", 7)
+    storage.between = [lambda: put_fenced(storage, "current", b"same", 9)]
+    put_fenced(storage, "current", b"late", 7)
+    assert storage.body("current") == b"late"
+
+
+def test_the_script_over_ssh_reaches_the_guard_and_nothing_else(place: Place) -> None:
+    """The page's script and the page's line of authorized_keys; between them a stand-in for ssh."""
+    data, backup, tools = (place.folder / name for name in ("data", "backup", "tools"))
+    for folder in (data, backup, tools):
+        folder.mkdir()
+    (data / "file").write_text("precious")
+    (line,) = [block for block in shown("text") if "command=" in block]
+    forced = line.removeprefix('command="').rpartition('",restrict')[0].replace('\\"', '"')
+    for old, new in (("/srv/backup/term", place.state), ("/srv/backup/data", backup)):
+        assert old in forced
+        forced = forced.replace(old, str(new))
+    (script,) = [block for block in shown("sh") if "| ssh " in block]
+    guarded = " ".join([sys.executable, "-m", "polity_cli"])
+    programs = {
+        "run-backup": script.replace("/srv/data", str(data)),
+        "polity": f'#!/bin/sh\n[ "$1" = elect ] || exec {guarded} "$@"\necho "term $TERM_NOW"\n',
+        "ssh": f"#!/bin/sh\nSSH_ORIGINAL_COMMAND=$2 exec sh -c '{forced}'\n",
+        "jq": "#!/bin/sh\ntr -dc 0-9\n",
+    }
+    for name, text in programs.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+
+    def backs_up(term: str) -> subprocess.CompletedProcess[str]:
+        path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            [tools / "run-backup"],
+            env=environment(PATH=path, TERM_NOW=term),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert backs_up("9").returncode == 0
+    assert (backup / "file").read_text() == "precious"
+    (data / "file").write_text("old news")
+    late = backs_up("7")
+    assert late.returncode == 3
+    assert "has seen term 9" in late.stderr
+    assert (backup / "file").read_text() == "precious"
+    escape = subprocess.run(
+        [tools / "ssh", "store", "9 -- touch /nowhere"],
+        env=environment(PATH=f"{tools}{os.pathsep}{os.environ['PATH']}"),
+        capture_output=True,
+        check=False,
+    )
+    assert escape.returncode == 2

@@ -34,7 +34,7 @@ def _bounded(_: click.Context, __: click.Parameter, value: float) -> float:
         127: "CMD cannot be started: not found",
         130: "interrupted (128 + N where signal N ended CMD)",
     },
-    example="polity guard --state /var/lib/backup.term --role backup --term 7 -- rsync -a /data/ /backup/",
+    example="polity guard --state /var/lib/backup.term --role backup --term 7 -- cp -a /data/. /backup/",
     context_settings={"allow_interspersed_args": False},
 )
 @click.option("--state", metavar="FILE", required=True, help="Where the highest term is kept.")
