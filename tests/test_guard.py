@@ -68,9 +68,9 @@ class Place:
         self._started.append(started)
         return started
 
-    def sleeper(self, term: int, then: str = "exec sleep 60", **how: Any) -> subprocess.Popen[str]:
+    def sleeper(self, term: int, then: str = "exec sleep 60", trap: str = ":") -> subprocess.Popen[str]:
         """A guarded shell that has said it runs, and then does what it is told."""
-        started = self.start(term, "sh", "-c", f"echo up; {then}", **how)
+        started = self.start(term, "sh", "-c", f"{trap}; echo up; {then}")
         assert started.stdout is not None
         assert started.stdout.readline() == "up\n"
         wait_for(lambda: guard.running(str(self.state)) not in (None, guard.Running(term)))
@@ -338,6 +338,26 @@ def test_who_waits_is_turned_away_once_a_higher_term_comes(place: Place) -> None
     assert not place.log.exists()
 
 
+def test_who_has_waited_is_judged_once_more(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A higher term may have come, run and gone between the last look of who waits and the lock it gets."""
+    real = guard._wait
+
+    def overtaken(path: str, *how: Any, **more: Any) -> int | None:
+        fd = real(path, *how, **more)
+        guard._write(path, guard.Memory(11))
+        return fd
+
+    monkeypatch.setattr(guard, "_wait", overtaken)
+    for call in (
+        lambda: guard.check(str(place.state), 9, None, wait_s=0, on_wait=nothing),
+        lambda: guard.run(str(place.state), 9, None, ["touch", str(place.log)], wait_s=0, on_wait=nothing),
+    ):
+        place.state.unlink(missing_ok=True)
+        with pytest.raises(TermRefused):
+            call()
+    assert not place.log.exists()
+
+
 def test_commands_of_one_term_run_one_after_the_other(place: Place) -> None:
     place.sleeper(7)
     assert place.run(7, "true", options=("--wait", "0")).returncode == 5
@@ -459,6 +479,34 @@ def test_a_crash_while_recording_leaves_the_old_term_or_the_new_one(place: Place
         assert place.seen() == (9 if after and call == "rename" else 7)
     assert place.run(9, "true", options=("--wait", "0")).returncode == 0
     assert place.seen() == 9
+
+
+def test_a_term_that_is_being_written_is_not_overtaken(place: Place) -> None:
+    """Were two guards to judge at once, the one that writes last could take the file back to a lower term."""
+    program = (
+        "import sys\n"
+        "from polity_cli import guard\n"
+        "write = guard._write\n"
+        "def slowly(*what):\n"
+        "    print('judged', flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    write(*what)\n"
+        "guard._write = slowly\n"
+        "guard.check(sys.argv[1], 9, None, wait_s=0, on_wait=print)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(place.state)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as slow:
+        assert slow.stdout is not None
+        assert slow.stdout.readline() == "judged\n"
+        higher = place.start(11)
+        time.sleep(1)
+        slow.communicate("go\n")
+    assert higher.wait(20) == 0
+    assert place.seen() == 11
 
 
 def flushes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -701,8 +749,7 @@ def test_a_lock_that_somebody_hangs_on_is_told(place: Place, monkeypatch: pytest
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_reach_the_command_and_the_guard_waits_for_it(place: Place, number: signal.Signals) -> None:
     name = number.name.removeprefix("SIG")
-    first = place.sleeper(7, f"trap 'echo {name}; exit 9' {name}; while :; do sleep 0.1; done")
-    time.sleep(0.2)
+    first = place.sleeper(7, "while :; do sleep 0.1; done", trap=f"trap 'echo {name}; exit 9' {name}")
     first.send_signal(number)
     assert first.wait(20) == 9
     assert first.stdout is not None
@@ -741,7 +788,7 @@ def test_what_is_ignored_stays_ignored_and_what_python_ignores_does_not(place: P
     assert blocked == blocked_there
     # glibc's posix_spawn ignores the two signals that it keeps for itself, 32 and 33.
     assert ignored == ignored_there & ~(3 << 31)
-    first = place.sleeper(7, "trap '' HUP; sleep 1; exit 5")
+    first = place.sleeper(7, "sleep 1; exit 5", trap="trap '' HUP")
     first.send_signal(signal.SIGHUP)
     assert first.wait(20) == 5
 
