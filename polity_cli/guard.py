@@ -141,9 +141,13 @@ def run(
     fd = _wait(path, term, role, wait_s, on_wait, equal_will_do=False)
     assert fd is not None
     try:
+        # Told before it is judged, so that whoever looks in between is not misled by what stood there before.
+        try:
+            _tell(fd, f"{term}\n")
+        except OSError as error:
+            raise _readable(error, _running_path(path)) from error
         # While this waited, a higher term may have come and gone.
         _, now = _record(path, term, role)
-        _tell(fd, f"{term}\n")
         return _run(fd, term, now.role, command)
     finally:
         os.close(fd)
@@ -323,7 +327,8 @@ def _run(lock: int, term: int, role: str | None, command: Sequence[str]) -> int:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*minded, signal.SIGCHLD})
     try:
         if signal.sigpending() & minded:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # It ends the process here.
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # It ends the process here, as a rule.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {*minded, signal.SIGCHLD})
         try:
             process = os.posix_spawnp(
                 command[0],

@@ -358,6 +358,27 @@ def test_who_has_waited_is_judged_once_more(place: Place, monkeypatch: pytest.Mo
     assert not place.log.exists()
 
 
+def test_news_of_terms_that_began_again_mislead_nobody(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FILE was moved away, and what FILE.running says of an earlier command has the higher number."""
+    guard.run(str(place.state), 13, None, ["true"], wait_s=0, on_wait=nothing)
+    place.state.unlink()
+    real = guard._record
+    looked: list[int] = []
+
+    def record(path: str, term: int, role: str | None) -> Any:
+        if len(looked) == 1:  # The command of term 1 has the lock, and is about to be judged once more.
+            looked.append(0)
+            with pytest.raises(GuardBusy):
+                guard.check(path, 3, None, wait_s=0, on_wait=nothing)
+        looked.append(term)
+        return real(path, term, role)
+
+    monkeypatch.setattr(guard, "_record", record)
+    with pytest.raises(TermRefused):
+        guard.run(str(place.state), 1, None, ["touch", str(place.log)], wait_s=0, on_wait=nothing)
+    assert not place.log.exists()
+
+
 def test_commands_of_one_term_run_one_after_the_other(place: Place) -> None:
     place.sleeper(7)
     assert place.run(7, "true", options=("--wait", "0")).returncode == 5
