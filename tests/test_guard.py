@@ -783,6 +783,21 @@ def test_a_signal_that_ends_the_command_is_in_the_exit_code(place: Place) -> Non
     assert first.wait(20) == 143
 
 
+def test_a_signal_that_comes_too_late_costs_no_exit_code(place: Place) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from polity_cli import guard\n"
+        "real = guard._await\n"
+        "def late(*how):\n"
+        "    code = real(*how)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return code\n"
+        "guard._await = late\n"
+        "sys.exit(guard.run(sys.argv[1], 7, None, ['sh', '-c', 'exit 4'], wait_s=0, on_wait=print))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(place.state)], check=False).returncode == 4
+
+
 def test_a_guard_that_waits_ends_at_once(place: Place) -> None:
     place.sleeper(7)
     for number, code in ((signal.SIGTERM, -15), (signal.SIGINT, 130)):
