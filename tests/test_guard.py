@@ -368,7 +368,7 @@ def test_news_of_terms_that_began_again_mislead_nobody(place: Place, monkeypatch
     def record(path: str, term: int, role: str | None) -> Any:
         if len(looked) == 1:  # The command of term 1 has the lock, and is about to be judged once more.
             looked.append(0)
-            with pytest.raises(GuardBusy):
+            with pytest.raises(GuardBusy, match="^a command of term 1 still runs"):
                 guard.check(path, 3, None, wait_s=0, on_wait=nothing)
         looked.append(term)
         return real(path, term, role)
@@ -377,6 +377,19 @@ def test_news_of_terms_that_began_again_mislead_nobody(place: Place, monkeypatch
     with pytest.raises(TermRefused):
         guard.run(str(place.state), 1, None, ["touch", str(place.log)], wait_s=0, on_wait=nothing)
     assert not place.log.exists()
+
+
+def test_news_that_cannot_be_written_stop_nothing_and_leave_nothing_untrue(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard.run(str(place.state), 7, None, ["true"], wait_s=0, on_wait=nothing)
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    command = ["sh", "-c", f"[ ! -s '{place.state}.running' ] || exit 9"]
+    assert guard.run(str(place.state), 7, None, command, wait_s=0, on_wait=nothing) == 0
 
 
 def test_commands_of_one_term_run_one_after_the_other(place: Place) -> None:
