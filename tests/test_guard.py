@@ -368,7 +368,7 @@ def test_news_of_terms_that_began_again_mislead_nobody(place: Place, monkeypatch
     def record(path: str, term: int, role: str | None) -> Any:
         if len(looked) == 1:  # The command of term 1 has the lock, and is about to be judged once more.
             looked.append(0)
-            with pytest.raises(GuardBusy, match="^a command of term 1 still runs"):
+            with pytest.raises(GuardBusy, match=r"^a command of term 1 still runs"):
                 guard.check(path, 3, None, wait_s=0, on_wait=nothing)
         looked.append(term)
         return real(path, term, role)
