@@ -4,8 +4,10 @@
     ├── BadInput                   2  a role name, a rule or an option that cannot be used
     ├── LostElection               3  decided: another node holds the role
     ├── GuardFailed                3  decided: the holder or the term is not the one named
+    ├── TermRefused                3  decided: the guard of a resource has seen a higher term
     ├── RoleUnfilled               4  decided: nobody holds the role
     ├── NoQuorum                   5  too few voters answered, and nothing can take effect later
+    ├── GuardBusy                  5  a command still runs under the guard of a resource
     ├── OutcomeUnknown             6  it may have taken effect, or may still do so
     ├── ElectionAborted          130  the caller gave up; says whether it may still take effect
     ├── SerfError                  7  the Serf agent
@@ -14,8 +16,10 @@
     │   ├── SerfAuthError             it wants a token, or another one
     │   ├── SerfProtocolError         what it said is not Serf's RPC
     │   └── SerfRequestError          it refused the request, in its own words
+    ├── NotStarted               126  a command to be guarded; 127 not found, 125 no memory or processes
     └── Unfit                      8  this node or the electorate
         ├── LedgerError               damaged, full, not writable, of a newer version, of another node
+        ├── GuardError                a guard's state file: damaged, not one, not writable, the disk full
         ├── FoundingRefused           somebody is missing, or another founding is in the way
         ├── NotFounded                there is no polity yet
         ├── TwoPolities               two polities founded apart meet in one Serf cluster
@@ -57,11 +61,26 @@ class GuardFailed(PolityError):
     exit_code = 3
 
 
+class TermRefused(PolityError):
+    """A guard was shown `term`, and has seen `highest` before."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, term: int, highest: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.term = term
+        self.highest = highest
+
+
 class RoleUnfilled(PolityError):
     exit_code = 4
 
 
 class NoQuorum(PolityError):
+    exit_code = 5
+
+
+class GuardBusy(PolityError):
     exit_code = 5
 
 
@@ -103,11 +122,25 @@ class SerfRequestError(SerfError):
     """The agent's own refusal; `str(error)` is its text, word for word."""
 
 
+class NotStarted(PolityError):
+    """A command could not be started; `exit_code` is the one that env(1) has for the reason."""
+
+    exit_code = 126
+
+    def __init__(self, message: str, exit_code: int, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
 class Unfit(PolityError):
     exit_code = 8
 
 
 class LedgerError(Unfit):
+    pass
+
+
+class GuardError(Unfit):
     pass
 
 

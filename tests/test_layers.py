@@ -22,7 +22,7 @@ HOUSES = ("core", "edges", "devcluster", "cli")
 FLOORS = (
     ("", "errors", "core.record"),  # "" is the package itself, whose names are imported when first used
     ("core",),
-    ("settings",),
+    ("settings", "guard"),
     ("edges",),
     ("asking",),
     ("booth", "conduct", "rescue"),

@@ -19,7 +19,7 @@ EXIT_CODES = {
     0: "yes: done, held, answered",
     1: "unexpected failure (a bug); never an answer",
     2: "usage",
-    3: "no, decided: another node holds the role, or a guard did not match",
+    3: "no, decided: another node holds the role, a guard did not match, or it has seen a higher term",
     4: "vacant: nobody holds the role",
     5: "no quorum, and nothing of this command can take effect later: retry freely",
     6: "unknown: it may take effect; look (`polity who ROLE`, `polity voters`), or run it again",
@@ -66,18 +66,29 @@ class Options(Record):
 
 
 class Command(click.Command):
-    """A command whose help ends in the exit codes that matter there (0 is added) and a real example."""
+    """A command whose help ends in the exit codes that matter there (0 is added) and a real example.
 
-    def __init__(self, *args: Any, example: str = "", exits: tuple[int, ...] = (), **kwargs: Any) -> None:
+    `meanings` are those of codes that say something else there than elsewhere.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        example: str = "",
+        exits: tuple[int, ...] = (),
+        meanings: dict[int, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
         self.exits = (0, *exits)
+        self.meanings = EXIT_CODES | (meanings or {})
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()
         formatter.write("Exit codes:\n")
         for code in self.exits:
-            formatter.write(f"  {code:<3}  {EXIT_CODES[code]}\n")
+            formatter.write(f"  {code:<3}  {self.meanings[code]}\n")
         formatter.write_paragraph()
         formatter.write("Example:\n")
         for line in self.example.strip("\n").splitlines():

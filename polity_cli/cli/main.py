@@ -26,6 +26,7 @@ COMMANDS = {
     "who": ("polity_cli.cli.who", "who"),
     "roles": ("polity_cli.cli.roles", "roles"),
     "voters": ("polity_cli.cli.voters", "voters"),
+    "guard": ("polity_cli.cli.guard", "guard"),
     "dissolve": ("polity_cli.cli.dissolve", "dissolve"),
     "agent": ("polity_cli.cli.agent", "agent"),
     "serf-config": ("polity_cli.cli.serf_config", "serf_config"),
@@ -100,6 +101,8 @@ def _fail(error: BaseException) -> NoReturn:
     from polity_cli.errors import BadInput, PolityError
 
     words = sys.argv[1:]
+    if "--" in words:
+        words = words[: words.index("--")]  # What comes behind is for the command that `guard` runs.
     as_json = "--json" in words
     command = next((word for word in words if word in COMMANDS), None)
     code = 1

@@ -173,6 +173,14 @@ COMMANDS: dict[str, tuple[Key, ...]] = {
         _HINT,
         _SECONDS,
     ),
+    "guard": (
+        Key("outcome", "shown|recorded|known|refused|busy", "`known`: the term was in the file before"),
+        Key("state", "text", "the state file"),
+        Key("given", "count?", "the term that was shown to the guard; null with --show"),
+        Key("term", "count?", "the highest term seen, this one included; null if none was"),
+        Key("role", "text?", "the role whose terms these are; null if nobody said so yet"),
+        _more("running", "count?", "the term of the command that runs under it; null if none, or not known"),
+    ),
     "dissolve": (
         Key("outcome", "planned|dissolved|nothing_to_do", "`planned` without --yes; the code is 2 then"),
         Key("node", "text", "this node's name"),
@@ -277,6 +285,10 @@ A command that is interrupted but whose outcome was decided in that moment tells
 outcome. If stdout is closed (`| head`) the code is still that of the outcome; if the answer cannot be
 written (a full disk) the code is 1.
 
+`polity guard` ends with the code of the command it runs, 128 and the signal's number if one ended it. Its own
+are 2, 3, 5 (still busy; nothing was started, so try again freely) and 8, and of env(1) 125, 126 and 127: see
+[fencing.md](fencing.md#exit-codes).
+
 ## JSON
 
 With `--json` a command prints one object on one line on standard output, in ASCII, and nothing else; talk
@@ -284,6 +296,7 @@ goes to standard error. Keys may be added at any time. Those marked `*` may also
 Each object has `command`, the command's name. Where the outcome is not a plain yes (an exit code other than
 0) the object also has `error`, `hint` and `exit_code`, as in the last table. `polity serf-config` prints
 Serf's own configuration format instead; `polity agent` and `polity demo` have no JSON.
+Nor has `polity guard` where it runs a command: stdout is that command's.
 
 "or null" is a key that is there with the value `null`; no key is ever left out. `term` is the fencing token:
 it only grows, also through vacancies.
