@@ -57,6 +57,12 @@ class GuardFailed(PolityError):
     exit_code = 3
 
 
+class Busy(PolityError):
+    """Another process on this node has what can be had once."""
+
+    exit_code = 3
+
+
 class RoleUnfilled(PolityError):
     exit_code = 4
 
