@@ -4,6 +4,7 @@
     ├── BadInput                   2  a role name, a rule or an option that cannot be used
     ├── LostElection               3  decided: another node holds the role
     ├── GuardFailed                3  decided: the holder or the term is not the one named
+    ├── Busy                       3  another process on this node has what can be had once
     ├── RoleUnfilled               4  decided: nobody holds the role
     ├── NoQuorum                   5  too few voters answered, and nothing can take effect later
     ├── OutcomeUnknown             6  it may have taken effect, or may still do so

@@ -14,14 +14,13 @@ confirmation. Who takes roles over from nodes that seem dead has to wait longer 
 kept by the leash (`leash.py`), which outlives this process if it must.
 
 A node runs one command per role at a time: whoever runs has a lock, and in the file it is on stands what is
-held. Where runner and leash were both killed, that is how others learn of it (`orphans`) and give it back.
+held (`edges/runs.py`). Where runner and leash were both killed, that is how others learn of it and give it
+back.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import hashlib
 import json
 import os
 import selectors
@@ -35,8 +34,9 @@ from time import monotonic
 from polity_cli.core.operation import Purpose, Verdict
 from polity_cli.core.record import Record
 from polity_cli.edges.ledger import Ledger, ledger_path
+from polity_cli.edges.runs import Claimed, orphans
 from polity_cli.edges.serf_rpc import SerfClient
-from polity_cli.errors import BadConfiguration, BadInput, NoQuorum, PolityError
+from polity_cli.errors import BadInput, NoQuorum, PolityError
 from polity_cli.leash import boottime_s
 from polity_cli.outcomes import error_of
 from polity_cli.session import Session
@@ -82,89 +82,14 @@ class Ended(Record):
     lost: str = ""
 
 
-class Claimed:
-    """The lock of one role's runs on this node, and the file that says what is held."""
-
-    def __init__(self, path: str, fd: int) -> None:
-        self.path = path
-        self.fd = fd
-
-    def write(self, role: str, term: int) -> None:
-        """Remember what is held, durably."""
-        self._put(json.dumps({"role": role, "term": term, "pid": os.getpid()}).encode())
-
-    def clear(self) -> None:
-        """Nothing is held any more."""
-        self._put(b"")
-
-    def read(self) -> tuple[str, int] | None:
-        """What was held when the last run here ended without giving it back."""
-        with suppress(ValueError, KeyError, TypeError):
-            found = json.loads(os.pread(self.fd, 4096, 0) or b"null")
-            if found:
-                return str(found["role"]), int(found["term"])
-        return None
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-    def _put(self, data: bytes) -> None:
-        # Shorter than a sector: there is no half of it after a crash, only the one or the other.
-        os.pwrite(self.fd, data, 0)
-        os.ftruncate(self.fd, len(data))
-        os.fsync(self.fd)
-
-
-def claim(settings: Settings, node: str, role: str) -> Claimed | None:
-    """The lock for running `role` on this node; None if somebody has it. Raises BadConfiguration."""
-    name = hashlib.sha256(role.encode()).hexdigest()[:16]
-    return _claim(os.path.join(settings.state_dir, f"{settings.namespace}@{node}.{name}.run"), create=True)
-
-
-def orphans(settings: Settings, node: str) -> Iterator[tuple[str, int, Claimed]]:
-    """Roles and terms of runs that ended without giving the role back; each is locked until the next."""
-    begin = f"{settings.namespace}@{node}."
-    with suppress(OSError):
-        for name in sorted(os.listdir(settings.state_dir)):
-            if name.startswith(begin) and name.endswith(".run"):
-                found = _claim(os.path.join(settings.state_dir, name), create=False)
-                if found is None:
-                    continue
-                held = found.read()
-                if held is not None:
-                    yield (*held, found)
-                found.close()
-
-
 def give_back(session: Session, settings: Settings, node: str, log: Callable[[str], None]) -> None:
     """Resign what runs that were killed on this node have left held. Raises PolityError."""
-    for role, term, claimed in orphans(settings, node):
+    for role, term, claimed in orphans(settings.state_dir, settings.namespace, node):
         outcome = session.recall(role, holder=node, term=term)
         if outcome.verdict in _GIVEN_BACK:
             claimed.clear()
         if outcome.verdict is Verdict.RECALLED:
             log(f"gave {role} (term {term}) back: what ran it on {node} was killed")
-
-
-def _claim(path: str, *, create: bool) -> Claimed | None:
-    try:
-        if create:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
-        fd = os.open(path, flags, 0o600)
-    except OSError as error:
-        if not create:
-            return None
-        raise BadConfiguration(
-            f"{path} cannot be written: {error.strerror}",
-            hint="give a directory of your own with --state-dir, or run it as the user whose directory it is",
-        ) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return Claimed(path, fd)
 
 
 class _Confirmer(threading.Thread):

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from polity_cli.cli.running import Interruption, Visit
     from polity_cli.core.tenure import Tenure
+    from polity_cli.edges.runs import Claimed
     from polity_cli.errors import PolityError
-    from polity_cli.runner import Bounds, Claimed, Run
+    from polity_cli.runner import Bounds, Run
 
     F = TypeVar("F", bound=Callable[..., object])
 
@@ -166,13 +167,14 @@ class _Shift:
     def _stand(self, visit: Visit) -> Tenure:
         from polity_cli.cli.output import decide
         from polity_cli.core.operation import Purpose
+        from polity_cli.edges.runs import claim
         from polity_cli.errors import Busy
-        from polity_cli.runner import claim
 
         session = visit.session
         self._node = session.node
         if self._claimed is None:
-            self._claimed = claim(self._options.settings(), session.node, self._role)
+            settings = self._options.settings()
+            self._claimed = claim(settings.state_dir, settings.namespace, session.node, self._role)
         if self._claimed is None:
             raise Busy(
                 f"another `polity run` of {self._role} is under way on {session.node}",
