@@ -321,6 +321,40 @@ def delta(base: bytes, data: bytes, *, chosen: bool = False) -> m.Delta:
     return m.Delta(ATTEMPT, wire.digest(base), wire.digest(data), change, chosen)
 
 
+def enter_next(ledger: AnyLedger, data: bytes, epoch: int) -> bytes:
+    """Let the ledger enter a record that follows this one, of that epoch."""
+    before = wire.decode_record(data)
+    joint = before.joint_with(before.current) if epoch % 2 == 0 else before
+    after = wire.encode_record(joint._replace(epoch=epoch))
+    assert offer_all(ledger, offers(after, chosen=True)).epoch == epoch
+    return after
+
+
+@pytest.mark.parametrize(
+    ("epochs", "is_kept"), [((2,), True), ((2, 3), False), ((3,), False), ((4,), False), ((2, 4), False)]
+)
+def test_a_fast_vote_counts_in_its_own_epoch_and_in_the_joint_one_behind_it(
+    ledger: AnyLedger, epochs: tuple[int, ...], is_kept: bool
+) -> None:
+    data = found(ledger)
+    first, classic, second = (Ballot(round_, b"proposer") for round_ in (3, 4, 5))
+    vacancy = Tenure(2, None, b"vacancy-")
+    held = vacancy.filled_by("n1", b"claim---")
+    head = (ATTEMPT, POLITY, 1)
+    ask(ledger, m.Accept(*head, "voted", first, vacancy))
+    ask(ledger, m.Stand(*head, "voted", first, vacancy, held, second))
+    ask(ledger, m.Accept(*head, "decided", classic, held))
+    voted, decided = ledger.register("voted"), ledger.register("decided")
+    assert (voted.accepted, voted.tenure) == (first.fast, held)
+    serial = ledger.me().serial
+    for epoch in epochs:
+        enter_next(ledger, data, epoch)
+    assert ledger.register("decided") == decided
+    taken_back = voted._replace(accepted=first, tenure=vacancy)
+    assert ledger.register("voted") == (voted if is_kept else taken_back)
+    assert ledger.me().serial > serial
+
+
 def test_a_delta_is_a_whole_record_to_whoever_holds_the_other(ledger: AnyLedger) -> None:
     base = found(ledger)
     data = next_record(base)

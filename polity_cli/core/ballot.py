@@ -41,6 +41,11 @@ class Ballot(Record):
         """The fast ballot that follows this one at once."""
         return Ballot(self.round, self.proposer, FAST)
 
+    @property
+    def classic(self) -> Ballot:
+        """The classic ballot that this fast one follows."""
+        return Ballot(self.round, self.proposer, CLASSIC)
+
     def __str__(self) -> str:
         proposer = f".{self.proposer.hex()[:6]}" if self.proposer else ""
         return f"{self.round}{proposer}{'/fast' if self.is_fast else ''}"

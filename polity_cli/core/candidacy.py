@@ -137,7 +137,8 @@ def wake(c: Candidacy, now_s: float, draws: Draws, alive: Collection[bytes] | No
         return _accept(c, now_s, draws)
     if c.asks >= c.pace.asks and c.phase is not Phase.LOOK:
         return _yield(c, now_s, draws)
-    return Move(c._replace(asks=c.asks + 1, wake_at_s=now_s + c.pace.ask_again_s * _patience(c)), message(c))
+    c = c._replace(asks=c.asks + 1)
+    return Move(c._replace(wake_at_s=now_s + c.pace.ask_again_s * _patience(c)), message(c))
 
 
 def give_up(c: Candidacy) -> Move:
@@ -170,18 +171,17 @@ def _enter(c: Candidacy, phase: Phase, now_s: float) -> Move:
         states=(),
         asks=1,
         round_trips=c.round_trips + 1,
-        wake_at_s=now_s + c.pace.ask_again_s * _patience(c),
     )
-    return Move(c, message(c))
+    return Move(c._replace(wake_at_s=now_s + c.pace.ask_again_s * _patience(c)), message(c))
 
 
 def _patience(c: Candidacy) -> int:
     """How much longer than at first to wait: voters that are slow must not be asked the more for it.
 
-    Each question costs a hook a process. Asked as often as at first, voters that take longer to answer than
-    an attempt lasts would fall behind for ever.
+    Each question costs a hook a process. Asked as often as at first by everybody who waits, voters that have
+    fallen behind would do so for ever.
     """
-    return max(1, min(c.attempts, 4))
+    return max(1, min(max(c.attempts, c.asks - 1), 4))
 
 
 def _look(c: Candidacy, now_s: float, draws: Draws) -> Move:

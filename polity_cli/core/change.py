@@ -27,6 +27,10 @@ Why two quorums can never decide apart:
   decided in the old epoch left its trace with one of those that list, a bare promise included. CARRY then
   decides that role at a ballot above it: the old votes are judged by the old roll (`tally.current_of`), and
   nothing older can be decided after it. The new voters alone then know all that was ever decided.
+- What voters accepted goes with them into later epochs, where others are enough to choose it. In the joint
+  epoch, therefore, whatever a new voter accepted at a classic ballot is recovered as well: the new voters
+  alone may be a quorum for it soon. Fast votes end with the joint epoch behind their own: who enters any
+  other takes them back (`voter.on_entering`), since only the roll they were cast in says how many decide.
 - Nobody trusts another's word for that: whoever proposes the last record has listed and carried himself.
 
 Any node can do all of it, several can be at it at once, and each can die at any step: the register of the

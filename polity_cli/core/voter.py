@@ -173,6 +173,19 @@ def _announce(register: Register, news: Announce) -> Register:
     return _accept(register, news.ballot, news.tenure)
 
 
+def on_entering(me: Self, epoch: int, register: Register) -> Register:
+    """What a voter remembers of a role when it enters the record of `epoch`.
+
+    A fast vote counts in the epoch in which it was cast, and in the joint epoch behind that, by the rolls of
+    its own epoch. Whatever such votes decided is carried over by then, at a higher ballot. What is left of
+    them is taken back, to the vacancy on which it was cast: among other voters it might be enough.
+    """
+    is_its_joint_epoch = is_joint_epoch(epoch) and epoch == me.epoch + 1
+    if not register.accepted.is_fast or is_its_joint_epoch:
+        return register
+    return register._replace(accepted=register.accepted.classic, tenure=register.tenure.vacancy_before())
+
+
 def may_enter(me: Self, founding: Register, record: Electorate) -> bool:
     """True if a voter may enter `record`, which it was told is chosen; `founding` is its electorate register.
 

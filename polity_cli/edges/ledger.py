@@ -27,10 +27,10 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from polity_cli.core.ballot import Ballot
+from polity_cli.core.ballot import FAST, Ballot
 from polity_cli.core.messages import NO_POLITY, Register
 from polity_cli.core.tenure import ELECTORATE, Tenure
-from polity_cli.core.voter import Self
+from polity_cli.core.voter import Self, on_entering
 from polity_cli.edges import wire
 from polity_cli.edges.ledger_file import (
     FAULTS,
@@ -345,9 +345,16 @@ class Transaction:
         return True
 
     def enter(self, me: Self) -> None:
-        """Remember the record that `me` has entered; costs nothing where nothing changed."""
+        """Remember the record that `me` has entered, and what is left of older epochs' votes in its epoch.
+
+        Costs nothing where nothing changed.
+        """
         if me == self.me:
             return
+        voted = self._execute("SELECT role FROM register WHERE accepted_kind = ?", (FAST,))
+        for (role,) in voted:
+            self._put(role, on_entering(self.me, me.epoch, self._ledger._view(role)[1]))
+        self.register = on_entering(self.me, me.epoch, self.register)
         self._execute("UPDATE self SET polity = ?, epoch = ?, digest = ?", (me.polity, me.epoch, me.digest))
         self.me = me
 

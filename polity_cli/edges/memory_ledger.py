@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polity_cli.core.messages import NO_POLITY, Register
 from polity_cli.core.tenure import ELECTORATE
-from polity_cli.core.voter import Self
+from polity_cli.core.voter import Self, on_entering
 from polity_cli.edges import wire
 from polity_cli.errors import LedgerError
 
@@ -68,6 +68,7 @@ class MemoryTransaction:
         self._ledger = ledger
         self._role = role
         self._has_changed = False
+        self._entered: dict[str, Register] | None = None
         self.me = Self(b"", NO_POLITY, 0, b"")
         self.register = Register()
         self.held: frozenset[bytes] = frozenset()
@@ -91,6 +92,8 @@ class MemoryTransaction:
         if kind is not None:
             ledger._pages = self._pages
             return
+        if self._entered is not None:
+            ledger._registers = self._entered
         if self.register != ledger.register(self._role):
             ledger._registers[self._role] = self.register
         if self._has_changed:
@@ -117,5 +120,12 @@ class MemoryTransaction:
         return True
 
     def enter(self, me: Self) -> None:
-        self._has_changed |= me != self.me
+        if me == self.me:
+            return
+        self._has_changed = True
+        self._entered = {
+            role: on_entering(self.me, me.epoch, register)
+            for role, register in self._ledger._registers.items()
+        }
+        self.register = on_entering(self.me, me.epoch, self.register)
         self.me = me

@@ -16,6 +16,7 @@ from polity_cli.core.electorate import Electorate, Roll
 from polity_cli.core.operation import Candidacy, Purpose
 from polity_cli.core.recovery import recover
 from polity_cli.core.tenure import ELECTORATE, Tenure
+from polity_cli.edges import memory_ledger
 from polity_cli.edges.memory_ledger import MemoryLedger, MemoryTransaction
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ def harmless(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
 
 
 # What a voter does.
+
+
+@bug
+def fast_votes_are_not_taken_back(patch: Patch) -> None:
+    """They go along into the next epochs, where they may be enough."""
+    patch.setattr(memory_ledger, "on_entering", lambda me, epoch, register: register)
 
 
 @bug
@@ -191,6 +198,18 @@ def fast_votes_of_old_are_judged_by_the_new_roll(patch: Patch) -> None:
     def current_of(states: tally.States, electorate: Electorate, ballot: Ballot) -> Tenure:
         promised = tally.promises(states, ballot)
         roll = electorate.goal
+        return recover({v: s for v, s in states.items() if v in promised and roll.node_of(v)}, roll)
+
+    patch.setattr(tally, "current_of", current_of)
+
+
+@bug
+def new_voters_are_not_heard_in_a_joint_epoch(patch: Patch) -> None:
+    """What they accept there is not chosen there, but goes with them into the next epoch."""
+
+    def current_of(states: tally.States, electorate: Electorate, ballot: Ballot) -> Tenure:
+        promised = tally.promises(states, ballot)
+        roll = electorate.current
         return recover({v: s for v, s in states.items() if v in promised and roll.node_of(v)}, roll)
 
     patch.setattr(tally, "current_of", current_of)

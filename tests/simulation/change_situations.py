@@ -182,6 +182,45 @@ def roles_meet_the_old_voters_only(stage: Stage) -> None:
     stage.judge()
 
 
+def new_voters_alone_accept_in_a_joint_epoch(stage: Stage) -> None:
+    """What n1 and n2 accept from n0 is chosen in the next epoch, and n2 hears of it in this one."""
+    change = stage.change(0)
+    stage.let(
+        change,
+        (0, 1, 2),
+        until=lambda: change.state.electorate.is_joint and change.state.phase is Phase.PREPARE,
+    )
+    first = stage.begin(Purpose.ELECT, 0, floor=2, hint=False)
+    stage.let(first, (0, 2), until=lambda: first.state.phase is operation.Phase.ACCEPT)
+    second = stage.begin(Purpose.ELECT, 2, floor=3, hint=False)
+    stage.let(second, (0, 1), until=lambda: second.state.phase is operation.Phase.PREPARE)
+    stage.arrive(second, 0)
+    stage.arrive(first, 1, 2)
+    stage.let(second, (0, 2), until=lambda: second.state.phase is operation.Phase.ACCEPT)
+    stage.arrive(second, 0)
+    stage.let(change, (0, 1, 2))
+    stage.let(first, (1, 2))
+    stage.let(second, (0, 2))
+    stage.judge()
+
+
+def those_that_list_nothing_are_a_fast_quorum_later(stage: Stage) -> None:
+    """n4, n5 and n6, three of seven, voted for n0. Of the four that are left they would be enough."""
+    everybody = range(7)
+    first = stage.begin(Purpose.ELECT, 0)
+    stage.arrive(first, 4, 5, 6)
+    change = stage.change(0)
+    stage.let(change, everybody, until=lambda: change.state.phase is Phase.LIST)
+    stage.let(change, (0, 1, 2, 3), until=lambda: change.state.phase is Phase.PREPARE)
+    second = stage.begin(Purpose.ELECT, 3, floor=3, hint=False)
+    stage.let(second, (0, 1, 2, 3, 4, 5), until=lambda: second.state.phase is operation.Phase.ACCEPT)
+    stage.arrive(second, 3)
+    stage.let(change, everybody)
+    stage.let(first, (4, 5, 6))
+    stage.let(second, (3, 4, 5))
+    stage.judge()
+
+
 def an_election_goes_on_while_the_electorate_changes(stage: Stage, steps: int) -> bool:
     """It has promises of the first epoch when the change begins, and goes on after so many steps of that.
 
@@ -209,5 +248,7 @@ SITUATIONS: dict[str, tuple[str, Callable[[Stage], None]]] = {
         an_election_between_the_lists_and_the_joint_epoch,
     ),
     "roles_are_carried_by_the_old_voters_only": ("3-others", roles_meet_the_old_voters_only),
+    "new_voters_are_not_heard_in_a_joint_epoch": ("1-3", new_voters_alone_accept_in_a_joint_epoch),
+    "fast_votes_are_not_taken_back": ("7-4", those_that_list_nothing_are_a_fast_quorum_later),
 }
 """The bug that each shows."""

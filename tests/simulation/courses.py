@@ -79,6 +79,8 @@ FOUR = Elect((0, 1, 2, 3), 3, 3)
 FIVE = Elect((0, 1, 2, 3, 4), 3, 4)
 LAST_OF_FIVE = Elect((2, 3, 4), 2, 3)
 FOUR_OF_FIVE = Elect((0, 1, 2, 3, 4), 4, 4, QuorumPercentage(0.7, 1))
+SEVEN = Elect((0, 1, 2, 3, 4, 5, 6), 4, 6)
+LAST_OF_SEVEN = Elect((3, 4, 5, 6), 3, 3)
 ONE_RENEWED = Elect((0, 1, RENEWED + 2), 2, 3)
 TWO_RENEWED = Elect((0, 1, 2, RENEWED + 3, RENEWED + 4), 3, 4)
 
@@ -88,6 +90,7 @@ COURSES: dict[str, tuple[Elect, ...]] = {
     "4-3": (FOUR, LATER, THREE),
     "3-5": (THREE, FIVE),
     "5-3": (FIVE, THREE, LAST_OF_FIVE),
+    "7-4": (SEVEN, LAST_OF_SEVEN),
     "3-others": (THREE, OTHERS),
     "3-rule": (THREE, ALL_OF_THREE),
     "5-rule": (FIVE, FOUR_OF_FIVE),

@@ -41,9 +41,9 @@ class EpochWitness(Witness):
         if me.epoch != self.records.epoch_of(name):
             self.records.entered(name, me.epoch, me.digest, ledger.record(me.digest))
             self.say(lambda: f"{node}: enters epoch {me.epoch}")
-            for watch in self.watches.values():
+            for each, watch in self.watches.items():
                 assert isinstance(watch, EpochWatch)
-                watch.entered(name)
+                watch.entered(name, ledger.view(each)[1])
         if role == ELECTORATE:
             self.records.accepted(name, ledger.view(ELECTORATE)[1])
         elif me.epoch:

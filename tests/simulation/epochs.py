@@ -22,9 +22,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
-from polity_cli.core.ballot import ZERO, Ballot
+from polity_cli.core.ballot import CLASSIC, ZERO, Ballot
 from polity_cli.core.electorate import Electorate, Roll
-from polity_cli.core.messages import Register
+from polity_cli.core.messages import Register, State
 from polity_cli.core.tenure import Tenure
 from polity_cli.edges import wire
 from tests.judging.operation import Violation
@@ -112,12 +112,29 @@ class EpochWatch(Watch):
         super().__init__(0, 0)
         self._records = records
         self._cast: dict[tuple[int, Ballot, Tenure], set[Hashable]] = {}
+        self._taken_back: dict[Hashable, Ballot] = {}
 
-    def entered(self, voter: Hashable) -> None:
-        """A voter is in another epoch now: what it accepted last counts there too."""
-        held = self._known.get(voter)
-        if held is not None and held.accepted != ZERO:
-            self.accepted(voter, held.accepted, held.tenure)
+    def entered(self, voter: Hashable, register: Register) -> None:
+        """A voter is in another epoch now, with this register: what it accepted last counts there too.
+
+        By entering it may only take a fast vote back, to the vacancy that it was cast on.
+        """
+        before = self._known.get(voter, Register())
+        if register != before and before.accepted.is_fast:
+            self._taken_back[voter] = max(before.accepted, self._taken_back.get(voter, ZERO))
+            base = before.accepted._replace(kind=CLASSIC)
+            before = before._replace(accepted=base, tenure=before.tenure.vacancy_before())
+        if register != before:
+            raise Violation(f"S1: {voter} enters an epoch with {register}, and had {before}")
+        self._known[voter] = register
+        if register.accepted != ZERO:
+            self.accepted(voter, register.accepted, register.tenure)
+
+    def said(self, voter: Hashable, state: State) -> None:
+        # An answer may be heard after its voter has gone on to another epoch.
+        if state.accepted.is_fast and state.accepted <= self._taken_back.get(voter, ZERO):
+            state = state._replace(accepted=state.accepted._replace(kind=CLASSIC))
+        super().said(voter, state)
 
     def _decides(self, voter: Hashable, ballot: Ballot, tenure: Tenure, votes: set[Hashable]) -> bool:
         epoch = self._records.epoch_of(voter)

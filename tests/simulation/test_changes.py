@@ -279,8 +279,32 @@ def test_votes_of_different_epochs_are_not_added_up_until_their_voters_meet() ->
     remember(watch, "134", B, VACANT)
     assert not watch.has_chosen(B, VACANT)
     enter(known, "n0", JOINT)
-    watch.entered("n0")
+    watch.entered("n0", m.Register(B, B, VACANT))
     assert watch.has_chosen(B, VACANT)
+
+
+def test_whoever_enters_an_epoch_may_take_a_fast_vote_back_and_nothing_else() -> None:
+    base = Ballot(1, b"before--")
+    vacancy = Tenure(2, None, b"vacant--")
+    vote = vacancy.filled_by("n1", b"claim---")
+    voted = m.Register(Ballot(3, b"stands--"), base.fast, vote)
+    taken_back = voted._replace(accepted=base, tenure=vacancy)
+    for entered, is_right in (
+        (voted, True),
+        (taken_back, True),
+        (taken_back._replace(tenure=VACANT), False),
+        (voted._replace(promised=base.fast), False),
+        (voted._replace(accepted=base), False),
+    ):
+        watch = EpochWatch(records())
+        watch.remembers("n0", m.Register(base, base, vacancy))
+        watch.remembers("n0", voted)
+        if is_right:
+            watch.entered("n0", entered)
+            watch.said("n0", m.State(b"", b"", b"", 1, *voted))
+        else:
+            with pytest.raises(Violation, match=r"^S1: n0 enters an epoch"):
+                watch.entered("n0", entered)
 
 
 def test_a_stage_ends_when_nobody_answers() -> None:
