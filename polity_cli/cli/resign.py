@@ -25,7 +25,7 @@ def resign(role: str, term: int | None, options: Options) -> None:
     """Give ROLE back, if this node holds it.
 
     Exits with 0 if it is vacant by that, with 4 if nobody held it, with 3 if another node does or it is not
-    that term. It is `polity recall ROLE --holder` with this node's name.
+    that term. It is a recall that is guarded by this node's name.
     """
     from polity_cli.cli.running import Answer, in_session
     from polity_cli.core.tenure import check_role
@@ -35,6 +35,7 @@ def resign(role: str, term: int | None, options: Options) -> None:
     def work(visit: Visit) -> Answer:
         from polity_cli.cli.output import about, decide
         from polity_cli.core.operation import Purpose, Verdict
+        from polity_cli.errors import GuardFailed
 
         node = visit.session.node
         outcome, error = decide(
@@ -46,6 +47,11 @@ def resign(role: str, term: int | None, options: Options) -> None:
             ),
         )
         tenure = outcome.tenure
+        if outcome.verdict is Verdict.GUARD and tenure is not None:
+            error = GuardFailed(
+                f"{tenure.holder} holds {role} (term {tenure.term}), so {node} has nothing to give back",
+                hint="a node gives back what it holds itself; `polity recall` is for others",
+            )
         resigned = outcome.verdict is Verdict.RECALLED
         data = {
             "command": "resign",

@@ -235,7 +235,12 @@ class _Shift:
         try:
             return work.give_back(timeout_s=self._options.timeout)
         except PolityError as error:
-            complain(error)
+            complain(
+                PolityError(
+                    f"{self._role} (term {work.tenure.term}) is not given back yet: {error}",
+                    hint="the voter on this node goes on trying; so does `polity resign`",
+                )
+            )
             return False
 
     def _end(

@@ -163,6 +163,7 @@ def test_without_a_quorum_the_command_ends_in_time(nodes: DevCluster, tmp_path: 
         code, _, err = end(run)
         assert code == LOST
         assert "n1 has lost job (term 1): no quorum has confirmed it for 3 s" in err
+        assert "job (term 1) is not given back yet: no quorum for job" in err
     # A question that was under way when they died may still have been answered.
     assert last_alive(started) - killed < 3 + 1 + 1
     assert ask(n1, "who", "job", "--cached").data["holder"] == "n1", "nobody was there to take it back"
@@ -249,6 +250,7 @@ def test_resigning_gives_back_what_this_node_holds_and_nothing_else(nodes: DevCl
     assert ask(n1, "elect", "job").code == OK
     other = ask(n2, "resign", "job")
     assert (other.code, other.data["outcome"], other.data["holder"]) == (NO, "guard", "n1")
+    assert other.data["error"] == "n1 holds job (term 1), so n2 has nothing to give back"
     assert ask(n1, "resign", "job", "--term", "9").code == NO
     done = ask(n1, "resign", "job", "--term", "1")
     assert mismatches(done.data) == []
