@@ -45,7 +45,7 @@ def _seconds(default: float, name: str, text: str) -> Callable[[F], F]:
     metavar="CODE",
     default=3,
     show_default=True,
-    help="The exit code where another node holds ROLE.",
+    help="The exit code where another node holds ROLE; with 0 nothing is said of it.",
 )
 @click.option("--report", metavar="FILE", help="Write what came of it there, as one JSON object.")
 @_seconds(5.0, "--check", "How often a quorum is asked whether this node still holds ROLE.")
@@ -258,8 +258,8 @@ class _Shift:
         from polity_cli.cli.running import complain, leave
 
         self._progress.clear()
-        if error is not None:
-            complain(error)
+        if error is not None and code:
+            complain(error)  # what is to end with 0 is no error to whoever asked for it
         data: dict[str, object] = {
             "command": "run",
             "role": self._role,
