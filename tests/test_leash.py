@@ -104,13 +104,16 @@ def shell(text: str) -> tuple[str, ...]:
     return ("/bin/sh", "-c", text)
 
 
+def _state_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def is_alive(pid: int) -> bool:
     """False for a zombie too: it runs no more."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
+    return _state_of(pid) not in ("", "Z")
 
 
 def wait_until_gone(pid: int) -> None:
@@ -191,6 +194,18 @@ def test_a_stopped_command_is_ended_too(start: Start) -> None:
     os.kill(runner.go(), signal.SIGSTOP)
     runner.order("stop")
     assert runner.ended() == -signal.SIGTERM
+
+
+def test_a_command_put_to_sleep_from_the_terminal_is_woken(start: Start) -> None:
+    runner = start("/bin/sleep", "60")
+    pid = runner.go()
+    os.kill(pid, signal.SIGTSTP)
+    until = time.monotonic() + PATIENCE_S
+    while _state_of(pid) != "T" and time.monotonic() < until - 9:
+        time.sleep(0.001)
+    while _state_of(pid) == "T":
+        assert time.monotonic() < until, "it sleeps on"
+        time.sleep(0.01)
 
 
 def test_signals_reach_all_of_the_group(start: Start, tmp_path: Path) -> None:
