@@ -32,6 +32,7 @@ from polity_cli.errors import (
     SerfTimeout,
     SerfUnreachable,
 )
+from polity_cli.runner import give_back
 from polity_cli.session import Session, node_name
 from polity_cli.upkeep import tend
 
@@ -133,7 +134,10 @@ class _Service:
                 self._ledger.close()
 
     def tend(self) -> None:
-        """Keep the electorate in line with the cluster, every now and then, until stopped."""
+        """Keep the electorate in line with the cluster, every now and then, until stopped.
+
+        And give back what runs on this node have left held when they were killed.
+        """
         every_s = self._settings.upkeep.tend_every_s
         failures = 0
         while every_s and not self._stop_asked.wait(
@@ -150,6 +154,7 @@ class _Service:
                     ) as session,
                 ):
                     try:
+                        give_back(session, self._settings, session.node, _say)
                         tend(
                             session,
                             self._settings.upkeep,

@@ -5,6 +5,7 @@
     ├── LostElection               3  decided: another node holds the role
     ├── GuardFailed                3  decided: the holder or the term is not the one named
     ├── TermRefused                3  decided: the guard of a resource has seen a higher term
+    ├── Busy                       3  another process on this node has what can be had once
     ├── RoleUnfilled               4  decided: nobody holds the role
     ├── NoQuorum                   5  too few voters answered, and nothing can take effect later
     ├── GuardBusy                  5  a command still runs under the guard of a resource
@@ -70,6 +71,12 @@ class TermRefused(PolityError):
         super().__init__(message, hint=hint)
         self.term = term
         self.highest = highest
+
+
+class Busy(PolityError):
+    """Another process on this node has what can be had once."""
+
+    exit_code = 3
 
 
 class RoleUnfilled(PolityError):

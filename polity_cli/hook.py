@@ -4,7 +4,8 @@ Serf gives the payload on stdin and takes everything on stdout *and* stderr for 
 pointed at nothing before anything else can happen, and the answer is written at the end, once, to the
 kept descriptor. No answer is no vote: whatever goes wrong goes to the log, and nobody is told a thing.
 Serf runs its handlers one after the other; this never talks to the cluster and waits for nothing but the
-ledger.
+ledger. What needs more is left to a process of its own: giving back what a `polity run` on this node left
+held when it was killed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def main() -> None:
         reply = _reply_to_event()
         if reply is not None:
             os.write(answer_fd, reply)
+        _look_for_orphans()
     except BaseException as error:  # noqa: BLE001 - the last frame: say it, never print it
         _log(f"{type(error).__name__}: {error}")
         code = 1
@@ -49,6 +51,35 @@ def _reply_to_event() -> bytes | None:
     ledger = Ledger.open(ledger_path(state_dir, namespace, node), node)
     assert ledger is not None
     return answer(ledger, data)
+
+
+def _look_for_orphans() -> None:
+    """Have roles given back whose run on this node is dead; looks at one folder, and seldom at more."""
+    from polity_cli.settings import load_for_voter
+
+    state_dir, namespace = load_for_voter()
+    node = os.environ.get("SERF_SELF_NAME", "")
+    begin = f"{namespace}@{node}."
+    if not any(name.startswith(begin) and name.endswith(".run") for name in os.listdir(state_dir)):
+        return  # as nearly always: no more is imported
+    from polity_cli.edges.runs import is_left_behind, paths
+
+    if any(map(is_left_behind, paths(state_dir, namespace, node))):
+        _hand_over(["--state-dir", state_dir, "--namespace", namespace])
+
+
+def _hand_over(where: list[str]) -> None:
+    import subprocess
+    import sys
+
+    with open(os.devnull, "r+b") as nothing:
+        subprocess.Popen(
+            [sys.executable, "-m", "polity_cli", "voters", "tend", *where],
+            stdin=nothing,
+            stdout=nothing,
+            stderr=nothing,
+            start_new_session=True,
+        )
 
 
 def _read_stdin(most: int) -> bytes:

@@ -20,7 +20,12 @@ HOUSES = ("core", "edges", "devcluster", "cli")
 
 # From the ground up. A name stands for a file, or for a folder with all its files.
 FLOORS = (
-    ("", "errors", "core.record"),  # "" is the package itself, whose names are imported when first used
+    (
+        "",
+        "errors",
+        "leash",
+        "core.record",
+    ),  # "" is the package itself, whose names are imported when first used
     ("core",),
     ("settings", "guard"),
     ("edges",),
@@ -29,7 +34,7 @@ FLOORS = (
     ("outcomes",),
     ("session",),
     ("registrar",),
-    ("upkeep", "dissolution"),
+    ("upkeep", "dissolution", "runner"),
     ("agent", "hook", "checkup"),
     ("polity", "devcluster"),
     ("demo",),

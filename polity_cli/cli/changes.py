@@ -132,7 +132,8 @@ def sync(dry_run: bool, even_if_it_blocks: bool, options: Options) -> None:
 def tend(options: Options) -> None:
     """Look once whether the electorate is in line with the cluster, as `polity agent` does.
 
-    Started by an election that saw something out of line, where no agent runs.
+    Started by an election that saw something out of line, where no agent runs, and by a hook that found a
+    role left held by a run that was killed.
     """
     from polity_cli.cli.running import Answer, in_session, say
 
@@ -140,6 +141,7 @@ def tend(options: Options) -> None:
         from time import sleep
 
         from polity_cli import upkeep
+        from polity_cli.runner import give_back
 
         settings = options.settings()
 
@@ -147,6 +149,7 @@ def tend(options: Options) -> None:
             sleep(seconds)
             return visit.interruption.signal != 0
 
+        give_back(visit.session, settings, visit.session.node, say)
         changed = upkeep.tend(
             visit.session, settings.upkeep, state_dir=settings.state_dir, wait=wait, log=say
         )

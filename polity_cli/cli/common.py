@@ -25,6 +25,10 @@ EXIT_CODES = {
     6: "unknown: it may take effect; look (`polity who ROLE`, `polity voters`), or run it again",
     7: "the Serf agent cannot be reached, or refuses us",
     8: "this node or the electorate is not fit: see `polity doctor`",
+    122: "the role was lost, and the command was ended",
+    125: "the command cannot be started for want of memory or processes",
+    126: "the command cannot be started",
+    127: "there is no such command",
     130: "interrupted (143 by SIGTERM); what may have happened is on stderr",
 }
 
@@ -126,22 +130,28 @@ def _time_limit(default: float) -> Callable[..., Any]:
     )
 
 
-_HOW = (
-    click.option("--wait", is_flag=True, help="Keep trying until the time-out while too few voters live."),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
-    click.option("-v", "--verbose", is_flag=True, help="Show each message and each voter's answer."),
-)
+_WAIT = "Keep trying until the time-out while too few voters live."
+_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Show each message and each voter's answer.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 
 
 def with_options(
-    function: Callable[..., None] | None = None, *, timeout: float = DEFAULT_TIMEOUT_S
+    function: Callable[..., None] | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    wait: str = _WAIT,
+    speaks_json: bool = True,
 ) -> Callable[..., Any]:
-    """Give a command the common options, as one argument `options`; `timeout` is the default of --timeout."""
+    """Give a command the common options, as one argument `options`; `timeout` is the default of --timeout.
+
+    `wait` is the help of --wait; a command whose standard output is another's has no --json.
+    """
     if function is None:
-        return lambda function: with_options(function, timeout=timeout)
+        return lambda function: with_options(function, timeout=timeout, wait=wait, speaks_json=speaks_json)
     inner = function
 
     def wrapped(**given: Any) -> None:
+        given.setdefault("as_json", False)
         options = Options(**{field: given.pop(field) for field in Options._fields})
         inner(options=options, **given)
 
@@ -149,7 +159,8 @@ def with_options(
     wrapped.__doc__ = function.__doc__
     wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     decorated: Callable[..., None] = wrapped
-    for option in reversed((_time_limit(timeout), *_HOW, *WHERE)):
+    how = [click.option("--wait", is_flag=True, help=wait), *([_JSON] if speaks_json else []), _VERBOSE]
+    for option in reversed((_time_limit(timeout), *how, *WHERE)):
         decorated = option(decorated)
     return decorated
 

@@ -23,6 +23,8 @@ COMMANDS = {
     "found": ("polity_cli.cli.found", "found"),
     "elect": ("polity_cli.cli.elect", "elect"),
     "recall": ("polity_cli.cli.recall", "recall"),
+    "resign": ("polity_cli.cli.resign", "resign"),
+    "run": ("polity_cli.cli.run", "run"),
     "who": ("polity_cli.cli.who", "who"),
     "roles": ("polity_cli.cli.roles", "roles"),
     "voters": ("polity_cli.cli.voters", "voters"),

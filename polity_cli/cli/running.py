@@ -127,48 +127,60 @@ class Visit(Record):
                 sleep(_TRY_AGAIN_S)
 
 
+def visit(
+    command: str,
+    options: Options,
+    work: Callable[[Visit], T],
+    *,
+    progress: Progress,
+    interruption: Interruption,
+    later: list[Callable[[], None]],
+) -> T:
+    """Do `work` with a session on the local agent. Raises PolityError and Interrupted.
+
+    What is to be done once all is told comes to `later`.
+    """
+    settings = options.settings()
+    interruption.listen(lambda: progress.draw(f"waiting for the Serf agent at {settings.rpc_addr}"))
+    from polity_cli.edges.serf_rpc import SerfClient
+    from polity_cli.session import Session
+
+    started = monotonic()
+    with (
+        SerfClient.connect(
+            settings.rpc_addr,
+            auth_key=settings.rpc_auth,
+            connect_timeout_s=min(5.0, options.timeout),
+            timeout_s=min(10.0, options.timeout),
+        ) as serf,
+        Session(
+            serf,
+            namespace=settings.namespace,
+            state_dir=settings.state_dir,
+            watch=progress,
+            should_stop=lambda: interruption.signal != 0,
+        ) as session,
+    ):
+        progress.members = session.members
+        interruption.asking()
+        try:
+            return work(Visit(session, options, progress, interruption, started, settings.upkeep))
+        finally:
+            # Of all voters that were set back `polity voters` tells in its own way.
+            progress.end(session.strange_answers, () if command == "voters" else session.set_back)
+            later.append(session.remember_later())
+
+
 def in_session(command: str, options: Options, work: Callable[[Visit], Answer]) -> NoReturn:
     """Do `work` with a session on the local agent, tell its answer, and end the process."""
     from polity_cli.cli.progress import Progress
 
-    started = monotonic()
     interruption = Interruption()
-    progress = Progress(verbose=options.verbose, started=started)
+    progress = Progress(verbose=options.verbose, started=monotonic())
     later: list[Callable[[], None]] = []
-
-    def run() -> Answer:
-        settings = options.settings()
-        interruption.listen(lambda: progress.draw(f"waiting for the Serf agent at {settings.rpc_addr}"))
-        from polity_cli.edges.serf_rpc import SerfClient
-        from polity_cli.session import Session
-
-        with (
-            SerfClient.connect(
-                settings.rpc_addr,
-                auth_key=settings.rpc_auth,
-                connect_timeout_s=min(5.0, options.timeout),
-                timeout_s=min(10.0, options.timeout),
-            ) as serf,
-            Session(
-                serf,
-                namespace=settings.namespace,
-                state_dir=settings.state_dir,
-                watch=progress,
-                should_stop=lambda: interruption.signal != 0,
-            ) as session,
-        ):
-            progress.members = session.members
-            interruption.asking()
-            try:
-                return work(Visit(session, options, progress, interruption, started, settings.upkeep))
-            finally:
-                # Of all voters that were set back `polity voters` tells in its own way.
-                progress.end(session.strange_answers, () if command == "voters" else session.set_back)
-                later.append(session.remember_later())
-
     finish(
         command,
-        run,
+        lambda: visit(command, options, work, progress=progress, interruption=interruption, later=later),
         as_json=options.as_json,
         interruption=interruption,
         before_talking=progress.clear,

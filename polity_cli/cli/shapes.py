@@ -122,6 +122,27 @@ COMMANDS: dict[str, tuple[Key, ...]] = {
         Key("term", "count?", "the term the role is in now; null where not known"),
         *_OPERATION,
     ),
+    "resign": (
+        Key("role", "text", "as asked"),
+        Key(
+            "outcome",
+            "resigned|vacant|guard|no_quorum|unknown",
+            "`guard`: another node holds it, or it is another term",
+        ),
+        Key("holder", "text?", "who holds it now; null where vacant or not known"),
+        Key("term", "count?", "the term the role is in now; null where not known"),
+        *_OPERATION,
+    ),
+    "run": (
+        Key("role", "text", "as asked"),
+        Key("outcome", "ran|lost|not_started", "`lost`: the role was lost, and the command was ended"),
+        Key("node", "text?", "this node's name; null where the agent did not tell it"),
+        Key("term", "count?", "the term that the command ran in; null where the role was not won"),
+        Key("exit_code", "count", "of `polity run`"),
+        Key("given_back", "yes/no", "whether the role is vacant by this"),
+        Key("reason", "text", "why it was lost or nothing was started; else empty"),
+        _SECONDS,
+    ),
     "who": (
         Key("role", "text", "as asked"),
         Key("outcome", "held|vacant|no_quorum", ""),
@@ -315,6 +336,8 @@ def document() -> str:
         parts += [f"### {', '.join(CHANGES) if command in CHANGES else command}", _table(keys)]
         if command == "who":
             parts.append("Without `--cached` also the last five keys of `recall`, with the same meanings.")
+        if command == "run":
+            parts.append("In the file of `--report`; standard output is the command's own.")
         if command == "doctor":
             parts.append("Exit code 0 if `fit`, else 7 where Serf's agent is at fault, 8 for the rest.")
     parts += ["## Parts", "What is inside the objects and lists above."]

@@ -1,0 +1,145 @@
+"""The runner without a cluster; with one: `tests/serf/test_run.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from polity_cli.core.tenure import Tenure
+from polity_cli.edges import runs
+from polity_cli.errors import BadConfiguration, BadInput
+from polity_cli.leash import boottime_s
+from polity_cli.runner import Bounds, Ended, Run, Runner
+from polity_cli.settings import Settings
+
+SETTINGS = Settings("127.0.0.1:1", None, "", "polity", None)
+
+
+def work(folder: Path, *argv: str, said: list[str] | None = None, bounds: Bounds = Bounds()) -> Run:  # noqa: B008
+    """A run in a term that was confirmed just now, on a node whose agent does not answer."""
+    claimed = runs.claim(str(folder), "polity", "n1", "job")
+    assert claimed is not None
+    return Run(
+        settings=SETTINGS._replace(state_dir=str(folder)),
+        node="n1",
+        role="job",
+        tenure=Tenure(7, "n1", b"claim---"),
+        argv=argv,
+        bounds=bounds,
+        claimed=claimed,
+        confirmed_s=boottime_s(),
+        say=(lambda text: None) if said is None else said.append,
+    )
+
+
+def test_nothing_is_started_for_whoever_wanted_to_stop_before(tmp_path: Path) -> None:
+    runner = Runner(work(tmp_path, "/bin/sh", "-c", f"touch {tmp_path}/started"))
+    before = signal.getsignal(signal.SIGTERM)
+    assert runner.run(is_unwanted=lambda: True) is None
+    runner.close()
+    assert not (tmp_path / "started").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_gets_its_term_over_what_was_inherited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLITY_TERM", "5")
+    seen = tmp_path / "seen"
+    runner = Runner(work(tmp_path, "/bin/sh", "-c", f"echo $POLITY_ROLE $POLITY_TERM $POLITY_NODE >{seen}"))
+    assert runner.run(is_unwanted=lambda: False) == Ended(0)
+    runner.close()
+    assert seen.read_text() == "job 7 n1\n"
+
+
+def test_open_files_of_whoever_started_polity_are_the_commands_too(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    runner = Runner(work(tmp_path, "/bin/sh", "-c", f"echo mine >/dev/fd/{writing}"))
+    assert runner.run(is_unwanted=lambda: False) == Ended(0)
+    runner.close()
+    os.close(writing)
+    assert os.read(reading, 100) == b"mine\n"
+    os.close(reading)
+
+
+def test_without_an_agent_the_command_ends_when_its_grace_is_over(tmp_path: Path) -> None:
+    said: list[str] = []
+    bounds = Bounds(check_s=0.2, grace_s=1.0, kill_grace_s=0.5)
+    began_s = boottime_s()
+    deaf = work(tmp_path, "/bin/sh", "-c", "trap '' TERM; sleep 30; sleep 30", said=said, bounds=bounds)
+    runner = Runner(deaf)
+    ended = runner.run(is_unwanted=lambda: False)
+    assert 1.5 <= boottime_s() - began_s < 4.0
+    runner.close()
+    assert ended == Ended(128 + signal.SIGKILL, "no quorum has confirmed it for 1 s")
+    assert [text.partition(":")[0] for text in said] == [
+        "nobody confirms that n1 still holds job",
+        "n1 has lost job (term 7)",
+    ]
+
+
+def test_bounds_without_room_are_refused() -> None:
+    Bounds(5.0, 10.0, 1.0).check()
+    with pytest.raises(BadInput, match="a grace of 9 s leaves no room"):
+        Bounds(5.0, 9.0, 1.0).check()
+
+
+def test_a_role_is_run_once_at_a_time_and_what_it_holds_is_told_afterwards(tmp_path: Path) -> None:
+    place = str(tmp_path / "new"), "polity", "n1"
+    first = runs.claim(*place, "job")
+    assert first is not None
+    assert runs.claim(*place, "job") is None
+    other = runs.claim(*place, "another job")
+    assert other is not None
+    first.write("job", 7)
+    assert list(runs.orphans(*place)) == [], "it lives"
+    first.close()
+    other.close()
+    assert [(role, term) for role, term, _ in runs.orphans(*place)] == [("job", 7)]
+    for _, _, left in runs.orphans(*place):
+        assert runs.claim(*place, "job") is None, "whoever looks has it meanwhile"
+        left.clear()
+    assert list(runs.orphans(*place)) == []
+    assert list(runs.orphans(str(tmp_path / "none"), "polity", "n1")) == []
+    assert [len(runs.paths(*place)), runs.paths(place[0], "polity", "n2")] == [2, []]
+
+
+def test_a_hook_looks_at_what_was_left_behind_twice_a_minute(tmp_path: Path) -> None:
+    place = str(tmp_path), "polity", "n1"
+    claimed = runs.claim(*place, "job")
+    assert claimed is not None
+    (path,) = runs.paths(*place)
+    claimed.write("job", 7)
+    os.utime(path, (0, 0))
+    assert not runs.is_left_behind(path), "it lives"
+    claimed.close()
+    assert runs.is_left_behind(path)
+    assert not runs.is_left_behind(path), "somebody sees to it"
+    claimed = runs.claim(*place, "job")
+    assert claimed is not None
+    claimed.clear()
+    claimed.close()
+    os.utime(path, (0, 0))
+    assert not runs.is_left_behind(path), "nothing is held"
+    assert not runs.is_left_behind(f"{path}.none")
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\0" * 40, b"{", b"[]", json.dumps({"role": "job"}).encode()])
+def test_a_file_that_says_nothing_holds_nothing(tmp_path: Path, garbage: bytes) -> None:
+    place = str(tmp_path), "polity", "n1"
+    claimed = runs.claim(*place, "job")
+    assert claimed is not None
+    claimed.close()
+    Path(runs.paths(*place)[0]).write_bytes(garbage)
+    assert list(runs.orphans(*place)) == []
+
+
+def test_a_folder_that_cannot_be_had_is_bad_configuration(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadConfiguration, match="cannot be written"):
+        runs.claim(str(tmp_path / "file"), "polity", "n1", "job")
