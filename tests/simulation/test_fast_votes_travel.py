@@ -1,11 +1,13 @@
 """Fast votes that no old voter knows of, and that are enough once the electorate has changed.
 
 Found by the explorer of changes. A stand before the change reaches too few voters to count for anything, but
-all f that the *next* electorate takes. No old voter lists the role, so it is not carried over. Somebody else's
+all f that the *next* electorate takes. No old voter lists the role: it is not carried over. Somebody else's
 accept in the joint epoch, which was right to take that stand for nothing, reaches one voter beside them.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 
@@ -30,7 +32,7 @@ def _two_of_one_term(
             stage.witness.look_at_all(f"n{node}")
     first = stage.begin(Purpose.ELECT, stand[0])
     for node in stand:
-        stage.let(first, (node,), until=lambda: _has_voted(stage, node))
+        stage.let(first, (node,), until=partial(_has_voted, stage, node))
     change = stage.change(lists[0])
     everybody = tuple(sorted({*lists, *last}))
     stage.let(change, lists, until=lambda: change.state.electorate.is_joint)
