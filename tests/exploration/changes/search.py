@@ -1,0 +1,71 @@
+"""Breadth first through all states of a case, so that the first violation has the fewest acts."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from tests.exploration.changes.board import Act, Board, Place
+from tests.exploration.changes.cases import Case, Slot
+from tests.exploration.changes.judge import Judge
+from tests.judging.operation import Violation
+
+
+class Found(NamedTuple):
+    """What an exploration came to; `violation` is empty if all promises were kept."""
+
+    case: str
+    states: int
+    transitions: int
+    looks: int
+    seconds: float
+    megabytes: int
+    violation: str = ""
+    trace: tuple[str, ...] = ()
+
+
+def explore(case: Case, order: tuple[Slot, ...], *, limit: int | None = None) -> Found:
+    """Explore a case with one order of its ballots to the end, to a violation, or to `limit` states."""
+    began = time.process_time()
+    board = Board(case, order)
+    judge = Judge(board)
+    came: dict[Place, tuple[Place, Act] | None] = {}
+    transitions, violation = 0, ""
+    with _no_garbage():
+        try:
+            start = board.start()
+            came[start] = None
+            judge.check(None, start)
+            frontier = [start]
+            while frontier and (limit is None or len(came) <= limit):
+                ahead = []
+                for place in frontier:
+                    for act, after in board.acts(place):
+                        transitions += 1
+                        is_new = after not in came
+                        if is_new:
+                            came[after] = (place, act)
+                            ahead.append(after)
+                        if is_new or act.turn.outcome is not None:
+                            judge.check(act, after)
+                frontier = ahead
+        except Violation as caught:
+            violation = str(caught)
+    seconds = time.process_time() - began
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return Found(case.name, len(came), transitions, judge.looks, seconds, megabytes, violation)
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
