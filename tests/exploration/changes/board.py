@@ -1,9 +1,10 @@
 """The states of a change, and the acts between them, as tuples of small numbers.
 
-A state is `(sent, roles, voter, voter, ...)`:
+A state is `(sent, roles, past, voter, voter, ...)`:
 
     sent     a set of bits: every message there is so far that may still change a voter or be answered
     roles    number of a tuple of numbers of `Role`s: how far each proposer is
+    past     number of what is chosen
     voter    number of a `Voter`; old ones first, then those that stay, then new ones
 
 Voters of one of these three kinds are interchangeable, so that states which differ by their order are one.
@@ -12,11 +13,12 @@ Who begins without reading a ledger does so as soon as it may: nobody is bound t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from polity_cli.core.operation import Candidacy, Phase
 from tests.exploration.changes.cases import Case, Coordinator, Errand, Slot
+from tests.exploration.changes.counting import Counting
 from tests.exploration.changes.crowd import Crowd, Entry, Said
 from tests.exploration.changes.proposers import Heard, Machine, Proposers, Role, Turn
 from tests.exploration.index import Index
@@ -51,6 +53,8 @@ class Board:
         kinds = [len(kind) for kind in self.proposers.numbers]
         self.kinds = [kind for kind, many in enumerate(kinds) for _ in range(many)]
         self._spans = [(sum(kinds[:k]), sum(kinds[: k + 1])) for k in range(3)]
+        self.counting = Counting(self.crowd, self.kinds)
+        self._plays: dict[tuple[int, int], tuple[Turn, int, int]] = {}
         self._turns: dict[tuple[int, int, tuple[tuple[int, int], ...]], tuple[Turn | None, bool]] = {}
         self._waits: dict[tuple[int, int, tuple[tuple[int, int], ...]], Turn | None] = {}
         self._goes_on: dict[tuple[int, int, tuple[tuple[int, int], ...], int], tuple[Turn | None, bool]] = {}
@@ -66,7 +70,7 @@ class Board:
         sent = 1 << self._message(Entry(self.proposers.founding))
         if not any(c.target for c in self.case.coordinators):
             sent |= 1 << self._message(Entry(self.proposers.records[1]))
-        return self._canonical((sent, self.casts((self.roles(Role()),) * many), *voters))
+        return self._canonical((sent, self.casts((self.roles(Role()),) * many), self.counting.pasts(0), *voters))
 
     def cast(self, place: Place) -> list[Role]:
         return [self.roles.items[role] for role in self.casts.items[place[1]]]
@@ -113,7 +117,7 @@ class Board:
         """It stands on the vacancy that some voter's ledger shows."""
         tried = set()
         asked = self.asked(place[1])
-        for position, voter in enumerate(place[2:]):
+        for position, voter in enumerate(place[3:]):
             for after, ways in self.crowd.reachable(voter, place[0], asked).items():
                 it = self.crowd.voters.items[after]
                 mark = (self.kinds[position], voter, it.role)
@@ -185,7 +189,7 @@ class Board:
         """Every set of answers that it may hear of what it asks, none of which it need not wait for."""
         assert role.message is not None
         message, asked = self._message(role.message), self.asked(place[1])
-        voters = place[2:]
+        voters = place[3:]
         options = [self.crowd.heard(voter, place[0], asked, message) for voter in voters]
         chosen: list[tuple[int, int, int]] = []
 
@@ -251,35 +255,44 @@ class Board:
 
     def plainly_after(self, place: Place, act: Act) -> Place:
         """The state behind an act, its voters in the order of before."""
-        voters = list(place[2:])
+        voters = list(place[3:])
         for position, after, _ in act.heard:
             voters[position] = after
         if act.hint is not None:
             voters[act.hint[0]] = act.hint[1]
-        return self._with(place[0], place[1], voters, act.proposer, act.turn)
+        return self._with(place, voters, act.proposer, act.turn)
 
-    def _with(self, sent: int, cast: int, voters: list[int], proposer: int, turn: Turn) -> Place:
-        for said in (*turn.news, turn.role.message):
-            if said is not None:
-                sent |= 1 << self._message(said)
-        roles = list(self.casts.items[cast])
-        roles[proposer] = self.roles(turn.role)
-        voters = [self.crowd.cleared(voter, proposer) for voter in voters]
-        return (sent, self.casts(tuple(roles)), *voters)
+    def _with(self, place: Place, voters: Iterable[int], proposer: int, turn: Turn) -> Place:
+        plays = self._plays.get((proposer, id(turn)))
+        if plays is None:
+            said = [self._message(it) for it in (*turn.news, turn.role.message) if it is not None]
+            plays = self._plays[proposer, id(turn)] = turn, self.roles(turn.role), sum(1 << bit for bit in said)
+        _, role, said_bits = plays
+        roles = list(self.casts.items[place[1]])
+        roles[proposer] = role
+        cleared = self.crowd.cleared
+        return (
+            place[0] | said_bits,
+            self.casts(tuple(roles)),
+            place[2],
+            *(cleared(voter, proposer) for voter in voters),
+        )
 
     def _canonical(self, place: Place) -> Place:
         """The one state for all that differ in who is who, in who has begun, or in what is spent."""
         place = self._begun(place)
         sent, asked = place[0], self.asked(place[1])
-        voters = list(place[2:])
+        past, counted = self.counting.counted(place[2], place[3:], sent, asked)
+        voters = list(counted)
         for first, end in self._spans:
-            voters[first:end] = sorted(voters[first:end])
+            if end - first > 1:
+                voters[first:end] = sorted(voters[first:end])
         used = asked
         for voter in set(voters):
             used |= self._using(voter, sent, asked)
         for entry in self._entries:
             used |= 1 << entry
-        return (sent & used, place[1], *voters)
+        return (sent & used, place[1], past, *voters)
 
     def _using(self, voter: int, sent: int, asked: int) -> int:
         """The messages that may still make something of a voter."""
@@ -302,7 +315,7 @@ class Board:
             if isinstance(body, Coordinator) or not body.stands:
                 turn = self.proposers.begins(proposer, known[body.epochs[0]], None)
                 assert turn is not None
-                place = self._with(place[0], place[1], list(place[2:]), proposer, turn)
+                place = self._with(place, place[3:], proposer, turn)
                 return self._begun(place)
         return place
 
