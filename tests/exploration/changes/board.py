@@ -29,6 +29,8 @@ if False:  # for types only
 Place = tuple[int, ...]
 Gathering = tuple[tuple[int, int, int], ...]
 """Answers: the position of each voter, what it is once it has given it, and its number."""
+Key = tuple[tuple[int, int], ...]
+"""Answers: the kind of each voter, and the number of its answer. Voters of one kind are alike."""
 
 
 class Act(NamedTuple):
@@ -39,6 +41,10 @@ class Act(NamedTuple):
     heard: Gathering = ()
     hint: tuple[int, int] | None = None
     """The position of the voter whose ledger it reads, and what that is then."""
+
+
+_STOPS = Turn(Role(over=True))
+"""What a proposer does that can hear nothing useful any more, whatever is said: then nothing else matters."""
 
 
 class Board:
@@ -55,9 +61,10 @@ class Board:
         self._spans = [(sum(kinds[:k]), sum(kinds[: k + 1])) for k in range(3)]
         self.counting = Counting(self.crowd, self.kinds)
         self._plays: dict[tuple[int, int], tuple[Turn, int, int]] = {}
-        self._turns: dict[tuple[int, int, tuple[tuple[int, int], ...]], tuple[Turn | None, bool]] = {}
-        self._waits: dict[tuple[int, int, tuple[tuple[int, int], ...]], Turn | None] = {}
-        self._goes_on: dict[tuple[int, int, tuple[tuple[int, int], ...], int], tuple[Turn | None, bool]] = {}
+        self._turns: dict[tuple[int, int, Key], tuple[Turn | None, bool]] = {}
+        self._speaks: dict[tuple[int, int], dict[Key, Turn | None]] = {}
+        self._waits: dict[tuple[int, int, Key], Turn | None] = {}
+        self._goes_on: dict[tuple[int, int, Key, int], tuple[Turn | None, bool]] = {}
         self._entries: dict[int, Electorate] = {}
         self._used: dict[tuple[int, int, int], int] = {}
         self._asked: dict[int, int] = {}
@@ -99,19 +106,29 @@ class Board:
     def acts(self, place: Place) -> Iterator[tuple[Act, Place]]:
         """Every act from here, and the state that it leads to."""
         known = self.known(place[0])
+        found: list[Iterator[tuple[Act, Place]]] = []
         for proposer, role in enumerate(self.cast(place)):
             body = self.case.bodies[proposer]
             if role.over:
                 continue
             if role.machine is None:
                 if isinstance(body, Errand) and body.stands and body.epochs[0] in known:
-                    yield from self._stands(place, proposer, known[body.epochs[0]])
+                    found.append(self._stands(place, proposer, known[body.epochs[0]]))
                 continue
-            yield from self._hears(place, proposer, role)
-            if isinstance(role.machine, Candidacy):
-                later = [e for e in body.epochs if e > role.machine.electorate.epoch]
-                if later and later[0] in known:
-                    yield from self._goes_on_in(place, proposer, role.machine, known[later[0]])
+            later = [e for e in body.epochs if e > role.machine.electorate.epoch]
+            hears = self._hears(place, proposer, role)
+            first = next(hears, None)
+            if first is None and not later:
+                act = Act(proposer, _STOPS)
+                yield act, self._after(place, act)
+                return
+            if first is not None:
+                found += [iter((first,)), hears]
+            if later and later[0] in known:
+                assert isinstance(role.machine, Candidacy)
+                found.append(self._goes_on_in(place, proposer, role.machine, known[later[0]]))
+        for acts in found:
+            yield from acts
 
     def _stands(self, place: Place, proposer: int, record: Electorate) -> Iterator[tuple[Act, Place]]:
         """It stands on the vacancy that some voter's ledger shows."""
@@ -138,10 +155,7 @@ class Board:
     def _hears(self, place: Place, proposer: int, role: Role) -> Iterator[tuple[Act, Place]]:
         number = self.casts.items[place[1]][proposer]
         for gathering in self._gatherings(place, proposer, role, number):
-            key = self._key(gathering)
-            turn, _ = self._turn(proposer, number, key)
-            if turn is None and gathering:
-                turn = self._waited(proposer, number, key)
+            turn = self._spoken(proposer, number, self._key(gathering))
             if turn is not None:
                 act = Act(proposer, turn, gathering)
                 yield act, self._after(place, act)
@@ -169,7 +183,7 @@ class Board:
             yield act, self._after(place, act)
 
     def _void(
-        self, proposer: int, role: int, key: tuple[tuple[int, int], ...], record: Electorate
+        self, proposer: int, role: int, key: Key, record: Electorate
     ) -> Turn | None:
         """How it goes on with nothing pending, because of these answers."""
         known = self._goes_on.get((proposer, role, key, record.epoch))
@@ -215,10 +229,10 @@ class Board:
         turn, is_open = self._turn(proposer, role, self._key(tuple(chosen)))
         return turn is not None or is_open
 
-    def _key(self, gathering: Gathering) -> tuple[tuple[int, int], ...]:
+    def _key(self, gathering: Gathering) -> Key:
         return tuple(sorted([(self.kinds[position], reply) for position, _, reply in gathering]))
 
-    def _heard(self, key: tuple[tuple[int, int], ...]) -> Heard:
+    def _heard(self, key: Key) -> Heard:
         """These answers, from the first voters of each kind."""
         free = [first for first, _ in self._spans]
         heard = []
@@ -227,7 +241,7 @@ class Board:
             free[kind] += 1
         return tuple(heard)
 
-    def _turn(self, proposer: int, role: int, key: tuple[tuple[int, int], ...]) -> tuple[Turn | None, bool]:
+    def _turn(self, proposer: int, role: int, key: Key) -> tuple[Turn | None, bool]:
         """What it says once it heard these, and whether it may wait for more of them."""
         known = self._turns.get((proposer, role, key))
         if known is None:
@@ -239,7 +253,22 @@ class Board:
             known = self._turns[proposer, role, key] = turn, is_open
         return known
 
-    def _waited(self, proposer: int, role: int, key: tuple[tuple[int, int], ...]) -> Turn | None:
+    def _spoken(self, proposer: int, role: int, key: Key) -> Turn | None:
+        """What it says on these answers, if it would not say the same on fewer of them."""
+        if key not in self._speaks.setdefault((proposer, role), {}):
+            turn = self._said(proposer, role, key)
+            fewer = [key[:i] + key[i + 1 :] for i in range(len(key))]
+            if turn is not None and any(self._said(proposer, role, less) == turn for less in fewer):
+                turn = None
+            self._speaks[proposer, role][key] = turn
+        return self._speaks[proposer, role][key]
+
+    def _said(self, proposer: int, role: int, key: Key) -> Turn | None:
+        if not key:
+            return None
+        return self._turn(proposer, role, key)[0] or self._waited(proposer, role, key)
+
+    def _waited(self, proposer: int, role: int, key: Key) -> Turn | None:
         if (proposer, role, key) not in self._waits:
             machine = self.roles.items[role].machine
             turn = None

@@ -34,43 +34,51 @@ class Counting:
         """What is chosen, as sets of votes."""
         self._utmost: dict[tuple[int, int, int], tuple[int, ...]] = {}
         self._without: dict[tuple[int, int], int] = {}
-        self._counted: dict[tuple[object, ...], tuple[int, tuple[int, ...]]] = {}
+        self._able: dict[tuple[int, int, int], int] = {}
+        self._enough: dict[tuple[int, int], bool] = {}
+        self._seen: dict[tuple[int, ...], tuple[int, int]] = {}
+        self._possible: dict[tuple[int, ...], int] = {}
 
     def is_enough(self, vote: int, voters: int) -> bool:
         """True if these voters (a set of bits) are enough for a vote to be chosen."""
-        it = self._crowd.votes.items[vote]
-        rolls = self._rolls[it.epoch]
-        if it.ballot.is_fast and len(rolls) > 1:
-            return False
-        return all(
-            sum([voters >> i & 1 for i in roll]) >= DECIDE[len(roll)][it.ballot.kind] for roll in rolls
-        )
+        key = (vote, voters)
+        known = self._enough.get(key)
+        if known is None:
+            it = self._crowd.votes.items[vote]
+            rolls = self._rolls[it.epoch]
+            known = self._enough[key] = (len(rolls) == 1 or not it.ballot.is_fast) and all(
+                sum(voters >> i & 1 for i in roll) >= DECIDE[len(roll)][it.ballot.kind] for roll in rolls
+            )
+        return known
 
     def counted(
         self, past: int, voters: tuple[int, ...], sent: int, asked: int
     ) -> tuple[int, tuple[int, ...]]:
         """What is chosen now, and the voters without the votes that need not be remembered."""
-        key = (past, voters, sent, asked)
-        known = self._counted.get(key)
-        if known is None:
-            known = self._counted[key] = self._count(self.pasts.items[past], voters, sent, asked)
-        return known
+        items = self._crowd.voters.items
+        cast = tuple([items[voter].votes for voter in voters])
+        seen = self._seen.get(cast)
+        if seen is None:
+            every = 0
+            for mask in cast:
+                every |= mask
+            seen = self._seen[cast] = every, self._all_enough(every, cast)
+        if not seen[0]:
+            return past, voters
+        if seen[1]:
+            past = self.pasts(self.pasts.items[past] | seen[1])
+        kept = self.possible(voters, sent, asked) & ~self.pasts.items[past]
+        if not seen[0] & ~kept:
+            return past, voters
+        return past, tuple([self._trim(voter, kept) for voter in voters])
 
-    def _count(
-        self, chosen: int, voters: tuple[int, ...], sent: int, asked: int
-    ) -> tuple[int, tuple[int, ...]]:
-        cast = [self._crowd.voters.items[voter].votes for voter in voters]
-        seen = 0
-        for mask in cast:
-            seen |= mask
-        for i in bits(seen):
-            if self.is_enough(i, sum([(mask >> i & 1) << k for k, mask in enumerate(cast)])):
-                chosen |= 1 << i
-        kept = chosen ^ -1
-        for i in bits(seen & ~chosen):
-            if i not in self.possible(self.masks(voters, sent, asked)):
-                kept &= ~(1 << i)
-        return self.pasts(chosen), tuple(self._trim(voter, kept) for voter in voters)
+    def _all_enough(self, votes: int, masks: tuple[int, ...]) -> int:
+        """Those of these votes which as many voters have, by these masks, as it takes."""
+        return sum(
+            1 << i
+            for i in bits(votes)
+            if self.is_enough(i, sum((mask >> i & 1) << k for k, mask in enumerate(masks)))
+        )
 
     def _trim(self, voter: int, kept: int) -> int:
         it = self._crowd.voters.items[voter]
@@ -97,14 +105,25 @@ class Counting:
             self._utmost[key] = known
         return known
 
-    def possible(self, masks: Masks) -> list[int]:
-        """The votes of which each may come to be enough."""
-        able: dict[int, int] = {}
-        for k, some in enumerate(masks):
-            for mask in some:
-                for i in bits(mask):
-                    able[i] = able.get(i, 0) | 1 << k
-        return [i for i, voters in able.items() if self.is_enough(i, voters)]
+    def possible(self, voters: Sequence[int], sent: int, asked: int) -> int:
+        """The votes of which each may come to be enough, as a set."""
+        able = self._able
+        every = 0
+        masks = []
+        for voter in voters:
+            mask = able.get((voter, sent, asked))
+            if mask is None:
+                mask = 0
+                for more in self._masks(voter, sent, asked):
+                    mask |= more
+                able[voter, sent, asked] = mask
+            masks.append(mask)
+            every |= mask
+        key = tuple(masks)
+        known = self._possible.get(key)
+        if known is None:
+            known = self._possible[key] = self._all_enough(every, key)
+        return known
 
     def may_both(self, one: int, other: int, masks: Masks) -> bool:
         """True if both of these may be chosen, each voter having what it then has."""

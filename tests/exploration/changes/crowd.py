@@ -17,7 +17,7 @@ from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.electorate import Electorate
 from polity_cli.core.messages import NO_POLITY, Register
-from polity_cli.core.tenure import ELECTORATE, Tenure
+from polity_cli.core.tenure import ELECTORATE, VACANT, Tenure
 from polity_cli.core.voter import Self
 from polity_cli.edges import wire
 from polity_cli.edges.memory_ledger import MemoryLedger
@@ -131,7 +131,7 @@ class Crowd:
         if reply is not None and is_asked and is_useful(message, reply):
             owner = proposer_of(reply.attempt)
             answers = list(after.answers)
-            answers[owner] |= {reply}
+            answers[owner] |= {essence(message, reply)}
             after = after._replace(answers=tuple(answers))
         return self.voters(after)
 
@@ -211,6 +211,14 @@ class Crowd:
 def proposer_of(drawn: bytes) -> int:
     """Whose draw an id is."""
     return drawn[0] - 0xD0
+
+
+def essence(message: Said, reply: m.Reply) -> m.Reply:
+    """The answer without what nobody reads in it who asked this."""
+    if isinstance(reply, m.State) and isinstance(message, m.Prepare | m.Accept):
+        reply = reply._replace(confirmed_ballot=ZERO, confirmed=VACANT)
+        return reply._replace(promised=message.ballot, tenure=message.tenure) if isinstance(message, m.Accept) else reply
+    return reply
 
 
 def is_useful(message: Said, reply: m.Reply) -> bool:

@@ -110,9 +110,9 @@ class Judge:
     # What may become so.
 
     def _check_future(self, place: Place, barred: Iterable[int]) -> None:
-        masks = self._counting.masks(place[3:], place[0], self._board.asked(place[1]))
+        now = (place[3:], place[0], self._board.asked(place[1]))
         certain = self._counting.pasts.items[place[2]]
-        possible = [*bits(certain), *(i for i in self._counting.possible(masks) if not certain >> i & 1)]
+        possible = list(bits(certain | self._counting.possible(*now)))
         for i in possible:
             vote = self._crowd.votes.items[i]
             by = owner(vote.tenure.claim) if vote.role != ELECTORATE else None
@@ -122,7 +122,7 @@ class Judge:
         for one, other in combinations(possible, 2):
             wrong = self._conflict(one, other)
             is_certain = certain >> one & 1 or certain >> other & 1
-            if wrong and (is_certain or self._counting.may_both(one, other, masks)):
+            if wrong and (is_certain or self._counting.may_both(one, other, self._counting.masks(*now))):
                 raise Violation(wrong)
 
     def _conflict(self, one: int, other: int) -> str:

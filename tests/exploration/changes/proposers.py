@@ -185,7 +185,10 @@ class Proposers:
             if c.outcome.chosen is not None and self.case.news:
                 news = (m.Announce(POLITY, c.electorate.epoch, ROLE, *c.outcome.chosen),)
             took = c.outcome.verdict in (Verdict.WON, Verdict.RECALLED, Verdict.UNKNOWN)
-            return Turn(Role(over=True, barred=not took), news, c.outcome)
+            told = c.outcome._replace(
+                yes=frozenset(), no=frozenset(), required=0, population=0, round_trips=0, silent=()
+            )
+            return Turn(Role(over=True, barred=not took), news, told)
         if not self._fits(proposer, c):
             return None
         return Turn(Role(_tidy(c), candidacy.message(c)))
