@@ -309,19 +309,30 @@ class Board:
 
     def _canonical(self, place: Place) -> Place:
         """The one state for all that differ in who is who, in who has begun, or in what is spent."""
-        place = self._begun(place)
-        sent, asked = place[0], self.asked(place[1])
-        past, counted = self.counting.counted(place[2], place[3:], sent, asked)
-        voters = list(counted)
+        sent, cast, past, *voters = self._counted(place)
         for first, end in self._spans:
             if end - first > 1:
                 voters[first:end] = sorted(voters[first:end])
+        asked = self.asked(cast)
         used = asked
         for voter in set(voters):
             used |= self._using(voter, sent, asked)
         for entry in self._entries:
             used |= 1 << entry
-        return (sent & used, place[1], past, *voters)
+        return (sent & used, cast, past, *voters)
+
+    def _counted(self, place: Place) -> Place:
+        place = self._begun(place)
+        past, voters = self.counting.counted(place[2], place[3:], place[0], self.asked(place[1]))
+        return (place[0], place[1], past, *voters)
+
+    def order_after(self, place: Place, act: Act) -> list[int]:
+        """For each voter of the state behind an act, its position before."""
+        voters = self._counted(self.plainly_after(place, act))[3:]
+        order = list(range(len(voters)))
+        for first, end in self._spans:
+            order[first:end] = sorted(order[first:end], key=voters.__getitem__)
+        return order
 
     def _using(self, voter: int, sent: int, asked: int) -> int:
         """The messages that may still make something of a voter."""

@@ -179,6 +179,18 @@ class Crowd:
                     known[after].append((now, bit))
         return known
 
+    def path(self, voter: int, after: int, sent: int, asked: int) -> list[tuple[int, int]]:
+        """The shortest way for a voter to become this one: what it is before each message it takes."""
+        ways: dict[int, list[tuple[int, int]]] = {voter: []}
+        waiting = [voter]
+        for now in waiting:  # which grows
+            for bit in range(sent.bit_length()):
+                then = self.take(now, bit, bool(asked >> bit & 1)) if sent >> bit & 1 else now
+                if then not in ways:
+                    ways[then] = [*ways[now], (now, bit)]
+                    waiting.append(then)
+        return ways[after]
+
     def heard(self, voter: int, sent: int, asked: int, message: int) -> list[tuple[int, int]]:
         """What the voter may be once it has answered this message, and the answer."""
         key = (voter, sent, asked, message)

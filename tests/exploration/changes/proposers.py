@@ -110,8 +110,10 @@ class Proposers:
     def goes_on(self, proposer: int, c: Candidacy, record: Electorate) -> Turn | None:
         """It learns of a newer record, and goes on in that."""
         draws = self._draws(proposer, record.epoch, 0)
-        look = candidacy.enter_epoch(c, record, 0.0, draws)
-        return self._prepares(proposer, look.candidacy, draws)
+        entered = candidacy.enter_epoch(c, record, 0.0, draws).candidacy
+        if entered.phase is not Phase.LOOK:
+            return Turn(Role(_tidy(entered), candidacy.message(entered)))
+        return self._prepares(proposer, entered, draws)
 
     def _prepares(self, proposer: int, c: Candidacy, draws: Draws) -> Turn | None:
         """A look that settles nothing, or a vacancy, is followed by this."""

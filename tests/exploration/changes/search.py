@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tests.exploration.changes.board import Act, Board, Place
 from tests.exploration.changes.cases import Case, Slot
 from tests.exploration.changes.judge import Judge
+from tests.exploration.changes.story import Way, named, story
 from tests.judging.operation import Violation
 
 
@@ -35,6 +36,9 @@ def explore(case: Case, order: tuple[Slot, ...], *, limit: int | None = None) ->
     judge = Judge(board)
     came: dict[Place, tuple[Place, Act] | None] = {}
     transitions, violation = 0, ""
+    trace: tuple[str, ...] = ()
+    at: Place = ()
+    last: tuple[Act, Place] | None = None
     with _no_garbage():
         try:
             start = board.start()
@@ -43,21 +47,33 @@ def explore(case: Case, order: tuple[Slot, ...], *, limit: int | None = None) ->
             frontier = [start]
             while frontier and (limit is None or len(came) <= limit):
                 ahead = []
-                for place in frontier:
-                    for act, after in board.acts(place):
+                for at in frontier:
+                    last = None
+                    for act, after in board.acts(at):
                         transitions += 1
+                        last = act, after
                         is_new = after not in came
                         if is_new:
-                            came[after] = (place, act)
+                            came[after] = (at, act)
                             ahead.append(after)
                         if is_new or act.turn.outcome is not None:
                             judge.check(act, after)
                 frontier = ahead
         except Violation as caught:
-            violation = str(caught)
+            violation = named(board, str(caught))
+            trace = story(board, _way(came, at, last))
     seconds = time.process_time() - began
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return Found(case.name, len(came), transitions, judge.looks, seconds, megabytes, violation)
+    return Found(case.name, len(came), transitions, judge.looks, seconds, megabytes, violation, trace)
+
+
+def _way(came: dict[Place, tuple[Place, Act] | None], at: Place, last: tuple[Act, Place] | None) -> Way:
+    """The acts that led to a state, and the one behind it at which a promise was found broken."""
+    way: Way = [(at, *last)] if last is not None else []
+    while at and (before := came[at]) is not None:
+        way.append((*before, at))
+        at = before[0]
+    return way[::-1]
 
 
 @contextmanager
