@@ -50,16 +50,20 @@ _STOPS = Turn(Role(over=True))
 class Board:
     """All states of one case with one order of ballots, made as they are asked for."""
 
+    crowd_of = Crowd
+    forgets = True
+    """Whether it goes without votes and proposers that decide nothing any more."""
+
     def __init__(self, case: Case, order: tuple[Slot, ...]) -> None:
         self.case = case
         self.proposers = Proposers(case, order)
-        self.crowd = Crowd(self.proposers.records)
+        self.crowd = self.crowd_of(self.proposers.records)
         self.roles: Index[Role] = Index()
         self.casts: Index[tuple[int, ...]] = Index()
         kinds = [len(kind) for kind in self.proposers.numbers]
         self.kinds = [kind for kind, many in enumerate(kinds) for _ in range(many)]
         self._spans = [(sum(kinds[:k]), sum(kinds[: k + 1])) for k in range(3)]
-        self.counting = Counting(self.crowd, self.kinds)
+        self.counting = Counting(self.crowd, self.kinds, forgets=self.forgets)
         self._plays: dict[tuple[int, int], tuple[Turn, int, int]] = {}
         self._turns: dict[tuple[int, int, Key], tuple[Turn | None, bool]] = {}
         self._speaks: dict[tuple[int, int], dict[Key, Turn | None]] = {}
@@ -118,7 +122,7 @@ class Board:
             later = [e for e in body.epochs if e > role.machine.electorate.epoch]
             hears = self._hears(place, proposer, role)
             first = next(hears, None)
-            if first is None and not later:
+            if first is None and not later and self.forgets:
                 act = Act(proposer, _STOPS)
                 yield act, self._after(place, act)
                 return

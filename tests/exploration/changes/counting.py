@@ -25,8 +25,8 @@ Masks = tuple[tuple[int, ...], ...]
 class Counting:
     """Counts the votes of voters of these kinds: only old, old and new, only new."""
 
-    def __init__(self, crowd: Crowd, kinds: Sequence[int]) -> None:
-        self._crowd = crowd
+    def __init__(self, crowd: Crowd, kinds: Sequence[int], *, forgets: bool = True) -> None:
+        self._crowd, self._forgets = crowd, forgets
         old = frozenset(i for i, kind in enumerate(kinds) if kind < 2)
         new = frozenset(i for i, kind in enumerate(kinds) if kind > 0)
         self._rolls = {1: (old,), 2: (old, new), 3: (new,)}
@@ -67,6 +67,8 @@ class Counting:
             return past, voters
         if seen[1]:
             past = self.pasts(self.pasts.items[past] | seen[1])
+        if not self._forgets:
+            return past, voters
         kept = self.possible(voters, sent, asked) & ~self.pasts.items[past]
         if not seen[0] & ~kept:
             return past, voters
