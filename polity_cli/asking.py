@@ -7,6 +7,7 @@ happens is told to a watcher as it happens, so that a person can see why.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from time import monotonic, time
 
 from polity_cli.core import epochs, tally
@@ -16,7 +17,7 @@ from polity_cli.core.electorate import Electorate
 from polity_cli.core.record import Record
 from polity_cli.core.witness import Witness
 from polity_cli.edges import wire
-from polity_cli.errors import BadInput, NoQuorum, TwoPolities
+from polity_cli.errors import BadInput, NoQuorum, SerfError, TwoPolities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,15 +25,20 @@ if TYPE_CHECKING:
 
     from polity_cli.core.operation import Draws
     from polity_cli.core.witness import Source
-    from polity_cli.edges.network import Heard, Network
+    from polity_cli.edges.network import Heard, Network, Node
 
     Watch = Callable[["Sent | Got | Waiting"], None]
 
 # How often a wait looks whether the caller wants to stop.
 _STOP_CHECK_S = 0.2
 _ASK_AGAIN_S = 0.45
+# What the last wait of an operation is for.
+STRANGERS = "strangers"
 # How long others may answer, once it is clear that nothing comes of it, so that they can be named.
 _NAMING_S = 0.3
+# How long a decided operation waits for voters that are not enrolled: as long again as it took, within these.
+_STRANGERS_MIN_S = 0.3
+_STRANGERS_MAX_S = 1.0
 
 
 class Sent(Record):
@@ -112,8 +118,8 @@ class Asker:
     `watch` is called with what happens; `should_stop` is asked about five times a second; an operation that
     is stopped ends as one that is out of time. Any method may raise SerfError. `electorate` is the newest
     record met so far; `witness` knows of serials, beginning with those `remembered` from before.
-    `polities` are the nodes that answered, with the polity of each; while `passes_over_others` is true, those
-    of another polity are only silent.
+    `polities` are the nodes that answered the last operation, with the polity of each; while
+    `passes_over_others` is true, those of another polity are only silent.
     """
 
     passes_over_others = False
@@ -136,6 +142,7 @@ class Asker:
         self._should_stop = should_stop
         self._clock = clock
         self._started = clock()
+        self._nodes: tuple[Node, ...] = ()
         self.electorate: Electorate | None = None
 
     def learn_electorate(self, *, timeout_s: float) -> Electorate | None:
@@ -189,6 +196,7 @@ class Asker:
             names, cut = tally.listed(answers)
             known.update(names)
             if cut is None:
+                self._meet_strangers(self.electorate, deadline)
                 return tuple(sorted(known, key=str.encode))
             after = cut
 
@@ -226,6 +234,8 @@ class Asker:
     def _begin(self, timeout_s: float) -> float:
         if not timeout_s > 0:
             raise BadInput(f"the time limit must be above 0 seconds, not {timeout_s:g}")
+        self.polities = {}
+        self._nodes = ()
         self._started = self._clock()
         return self._started + timeout_s
 
@@ -252,7 +262,8 @@ class Asker:
 
         Those whose answers will not count are as good as dead: nobody shall wait for them.
         """
-        names = {node.name for node in self.network.members() if node.status == "alive"}
+        self._nodes = self.network.members()
+        names = {node.name for node in self._nodes if node.status == "alive"}
         return frozenset(
             e.voter
             for e in electorate.voters
@@ -262,11 +273,48 @@ class Asker:
     def _tell_other_polity(self, electorate: Electorate, heard: Heard, warning: str = "") -> None:
         """Raise what the operator must know of; other refusals are only silence."""
         refusal = heard.reply
-        if not isinstance(refusal, m.Refusal) or refusal.reason != m.OTHER_POLITY or self.passes_over_others:
+        if (
+            isinstance(refusal, m.Refusal)
+            and refusal.reason == m.OTHER_POLITY
+            and not self.passes_over_others
+        ):
+            self._name_polities(electorate, warning)
+
+    def _meet_strangers(self, electorate: Electorate, deadline: float, warning: str = "") -> None:
+        """Raise TwoPolities if a voter of another one is here, though enough of this one's have answered.
+
+        A quorum may be faster than the first voter of the other polity. Serf shows its nodes alive with the
+        voters' tag, and none of them enrolled: such nodes were asked as well and are waited for, a moment.
+        Where there are none this costs nothing.
+        """
+        if self.passes_over_others:
             return
+        enrolled = {e.node for e in electorate.voters}
+        strangers = {
+            node.name
+            for node in self._nodes or self.network.members()
+            if node.votes and node.status == "alive" and node.name not in enrolled
+        }
+        patience_s = min(max(_STRANGERS_MIN_S, self._after()), _STRANGERS_MAX_S)
+        until_s = min(self._clock() + patience_s, deadline)
+        silent = strangers - self.polities.keys()
+        if silent:
+            have = len(strangers) - len(silent)
+            self._watch(Waiting(STRANGERS, have, len(strangers), tuple(sorted(silent)), self._after()))
+        # What is decided is told, whatever becomes of the agent now.
+        with suppress(SerfError):
+            while silent - self.polities.keys() and self._clock() < until_s and not self._should_stop():
+                heard = self._listen(until_s)
+                if heard is not None:
+                    self._watch(Got(heard.node, heard.reply, False, self._after()))
+        if set(self.polities.values()) - {electorate.polity, m.NO_POLITY}:
+            self._name_polities(electorate, warning)
+
+    def _name_polities(self, electorate: Electorate, warning: str) -> None:
         until_s = self._clock() + _NAMING_S
-        while self._clock() < until_s and not self._should_stop():
-            self._listen(until_s)
+        with suppress(SerfError):
+            while self._clock() < until_s and not self._should_stop():
+                self._listen(until_s)
         raise two_polities(electorate.polity, self.polities, warning)
 
     def _answers(self, query: m.Query, deadline: float, is_over: Callable[[int], bool]) -> Iterator[Heard]:
@@ -326,7 +374,7 @@ class Asker:
 
         query = m.ListRoles(self.draws.id(), electorate.polity, electorate.epoch, after)
         answers: dict[bytes, m.RoleList] = {}
-        healed: set[bytes] = set()
+        heals_at_s = 0.0
         for heard in self._answers(query, deadline, is_over):
             node, reply = heard
             enrolled = electorate.node_of(reply.voter) == node
@@ -336,8 +384,9 @@ class Asker:
                 self._tell_other_polity(electorate, heard)
                 if self._catch_up(reply, deadline):
                     return self._role_page(after, deadline)
-                if enrolled and reply.reason in (m.UNFOUNDED, m.BEHIND) and reply.voter not in healed:
-                    healed.add(reply.voter)
+                lacks_it = enrolled and reply.reason in (m.UNFOUNDED, m.BEHIND)
+                if lacks_it and self._clock() >= heals_at_s:
+                    heals_at_s = self._clock() + _ASK_AGAIN_S
                     for offer in epochs.offers(query.attempt, electorate, wire, chosen=True):
                         self._ask(offer, again=False)
                     self._ask(query, again=True)

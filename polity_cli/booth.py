@@ -67,6 +67,8 @@ def handle(ledger: VoterLedger, message: m.Message) -> m.Reply | None:
     match message:
         case m.Offer():
             return _take_page(ledger, message)
+        case m.Delta():
+            return _take_delta(ledger, message)
         case m.Fetch():
             return _show_page(ledger, message)
         case m.ListRoles():
@@ -100,9 +102,27 @@ def _acceptable(ledger: VoterLedger, turn: Turn, message: m.Message) -> frozense
 def _take_page(ledger: VoterLedger, offer: m.Offer) -> m.Reply | None:
     if not offer.page < offer.pages <= wire.MAX_PAGES or not offer.digest:
         raise wire.Garbled("a page that its record does not have")
+    return _take(ledger, offer, {offer.page: offer.data}, offer.pages)
+
+
+def _take_delta(ledger: VoterLedger, delta: m.Delta) -> m.Reply | None:
+    """All pages at once, for whoever holds the record that it is a delta of; others lack them still."""
+    from polity_cli.edges.delta import apply  # few messages are deltas
+
+    if not delta.digest:
+        raise wire.Garbled("a delta that makes no record")
+    base = ledger.record(delta.base)
+    data = b"" if base is None else apply(base, delta.data)
+    pages = wire.pages(data) if wire.digest(data) == delta.digest else []
+    return _take(ledger, delta, dict(enumerate(pages)), len(pages))
+
+
+def _take(ledger: VoterLedger, offer: m.Offer | m.Delta, pages: dict[int, bytes], of: int) -> m.Reply:
     with ledger.transaction(ELECTORATE) as turn:
         is_new = offer.digest not in turn.held
-        complete = not is_new or turn.save_page(offer.digest, offer.page, offer.pages, offer.data)
+        complete = not is_new
+        for page, data in pages.items():
+            complete = complete or turn.save_page(offer.digest, page, of, data)
         record = ledger.record(offer.digest) if complete and (is_new or offer.chosen) else None
         if record is not None:
             # Whoever cannot read a record must not hold it, for it would accept it and never enter it:

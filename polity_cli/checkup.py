@@ -24,6 +24,7 @@ from polity_cli.edges.serf_types import Done, Response
 from polity_cli.errors import LedgerError, PolityError, SerfError
 from polity_cli.rescue import reports_on
 from polity_cli.session import node_name
+from polity_cli.settings import namespace_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def _with_serf(settings: Settings, serf: SerfClient) -> Iterator[Finding]:
     yield Finding("serf", OK, f"the agent of {node} answers at {settings.rpc_addr}; {alive} nodes are alive")
     tags = next((member.tags for member in members if member.name == node), {})
     votes = tags.get(settings.namespace) == VOTER_TAG
+    beside = namespace_words(settings.namespace)
     if votes:
         yield Finding("tag", OK, f"{node} carries the tag {settings.namespace}={VOTER_TAG}")
     else:
@@ -124,7 +126,8 @@ def _with_serf(settings: Settings, serf: SerfClient) -> Iterator[Finding]:
             "tag",
             WARN,
             f"{node} does not carry the tag {settings.namespace}={VOTER_TAG}: it may stand, but is no voter",
-            "to make it one, give serf the output of `polity serf-config` as a -config-file and restart it",
+            f"to make it one, give serf the output of `polity serf-config{beside}` as a -config-file and "
+            "restart it",
         )
     yield from _ledger(settings, node, votes)
     if votes:
@@ -190,12 +193,14 @@ def _voter(settings: Settings, serf: SerfClient, node: str) -> Iterator[Finding]
                 deadline = monotonic() + _MORE_ANSWERS_S
             answers.append(record.payload)
     if not answers:
+        beside = namespace_words(settings.namespace)
         yield Finding(
             "voter",
             FAIL,
             f"nothing on {node} answers polity's queries",
-            "run `polity agent`, or give serf the handlers that `polity serf-config` prints; the hook writes "
-            "what hinders it to syslog (journalctl -t polity-hook) or to the file POLITY_HOOK_LOG names",
+            f"run `polity agent{beside}`, or give serf the handlers that `polity serf-config{beside}` "
+            "prints; the hook writes what hinders it to syslog (journalctl -t polity-hook) or to the file "
+            "POLITY_HOOK_LOG names",
         )
         return
     if len(answers) > 1:

@@ -40,9 +40,9 @@ class Conductor(Asker):
         """Run an election, a recall or a query to its outcome, and announce what was chosen.
 
         Where the electorate is a newer one it goes on in that, and asks `at_least_of` how many votes it wants
-        there. Raises TwoPolities if a node of another polity
-        answers, which says if the operation may take effect all the same. An agent that fails is SerfError
-        while nothing can come of the operation, and OutcomeUnknown once something may.
+        there. Raises TwoPolities if a voter of another polity answers, which says what was decided or may
+        still take effect all the same. An agent that fails is SerfError while nothing can come of the
+        operation, and OutcomeUnknown once something may.
         """
         deadline = self._begin(timeout_s)
         alive = self._alive(electorate)
@@ -59,6 +59,7 @@ class Conductor(Asker):
             with suppress(SerfError):
                 self.network.announce(news)
                 self._watch(Sent(news, False, self._after()))
+        self._meet_strangers(c.electorate, deadline, _all_the_same(order.role, c.outcome))
         return c.outcome
 
     def _carry_out(
@@ -130,6 +131,7 @@ class Conductor(Asker):
                 c = change.give_up(before if move.send else c).change
             if c.outcome is not None:
                 self.electorate = c.outcome.electorate
+                self._meet_strangers(self.electorate, deadline)
                 return c.outcome
             ended = change.give_up(c).change.outcome
             in_doubt = ended is not None and ended.may_take_effect
@@ -212,6 +214,15 @@ class Conductor(Asker):
             silent = ()
         need = max(roll.q for roll in c.electorate.rolls)
         self._watch(Waiting(c.phase.value, len(c.answered), need, silent, self._after()))
+
+
+def _all_the_same(role: str, outcome: Outcome) -> str:
+    """What came of an operation that two polities overshadow."""
+    tenure = outcome.tenure
+    if outcome.may_take_effect or tenure is None:
+        return _WARNING if outcome.may_take_effect else ""
+    what = f"{role} is vacant" if tenure.holder is None else f"{tenure.holder} holds {role}"
+    return f"decided where this was asked, all the same: {what} (term {tenure.term}); "
 
 
 def _in_doubt(error: SerfError, look: str) -> OutcomeUnknown:

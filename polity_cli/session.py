@@ -31,6 +31,7 @@ from polity_cli.errors import (
     Unfit,
 )
 from polity_cli.outcomes import error_of_founding
+from polity_cli.settings import namespace_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -212,7 +213,8 @@ class Session:
             names = ", ".join(node.name for node in callees) or "none"
             raise FoundingRefused(
                 f"a polity of {expected} voters or more is wanted, Serf shows {len(callees)}: {names}",
-                hint=f"a voter's node carries the tag {self.namespace}=voter (see `polity serf-config`); "
+                hint=f"a voter's node carries the tag {self.namespace}=voter "
+                f"(see `polity serf-config{namespace_words(self.namespace)}`); "
                 "for fewer voters ask with --expect and --min-votes",
             )
         if len(callees) > wire.MAX_VOTERS:

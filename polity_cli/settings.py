@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 DEFAULT_RPC_ADDR = "127.0.0.1:7373"
 DEFAULT_NAMESPACE = "polity"
 
+
+def namespace_words(namespace: str) -> str:
+    """What a command has to be given beside for this namespace, in hints: nothing for the usual one."""
+    return "" if namespace == DEFAULT_NAMESPACE else f" --namespace {namespace}"
+
+
 # The names in the configuration file, and the environment variable that beats each.
 _VARIABLES = {
     "rpc_addr": "SERF_RPC_ADDR",

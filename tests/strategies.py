@@ -76,6 +76,7 @@ QUERIES: dict[type, SearchStrategy[m.Query]] = {
     m.Accept: st.builds(m.Accept, ids, ids_or_none, epochs, roles_or_none, ballots, tenures),
     m.Stand: st.builds(m.Stand, ids, ids_or_none, epochs, roles, ballots, vacancies, tenures, ballots),
     m.Offer: st.builds(m.Offer, ids, digests_or_none, small, small, page_data, st.booleans()),
+    m.Delta: st.builds(m.Delta, ids, digests_or_none, digests_or_none, page_data, st.booleans()),
     m.Fetch: st.builds(m.Fetch, ids, digests_or_none, small),
     m.ListRoles: st.builds(m.ListRoles, ids, ids_or_none, epochs, roles_or_none),
 }

@@ -266,10 +266,11 @@ def test_a_reply_is_no_question_and_touches_nothing(reply: m.Reply) -> None:
         m.Offer(ATTEMPT, b"d" * 16, 9, 3, b"x", True),
         m.Offer(ATTEMPT, b"d" * 16, 0, wire.MAX_PAGES + 1, b"x", False),
         m.Offer(ATTEMPT, b"", 0, 1, b"x", False),
+        m.Delta(ATTEMPT, b"b" * 16, b"", b"x", False),
     ],
 )
-def test_a_page_that_its_record_cannot_have_is_garbled_and_touches_nothing(offer: m.Offer) -> None:
-    with pytest.raises(wire.Garbled, match="page"):
+def test_a_page_that_its_record_cannot_have_is_garbled_and_touches_nothing(offer: m.Offer | m.Delta) -> None:
+    with pytest.raises(wire.Garbled, match=r"page|delta"):
         booth.answer(Untouchable(), wire.encode(offer))  # type: ignore[arg-type]
 
 
@@ -280,7 +281,7 @@ def test_any_message_at_all_has_an_answer_that_fits_or_is_garbled(message: m.Mes
     try:
         data = booth.answer(twin, wire.encode(message))
     except wire.Garbled:
-        assert isinstance(message, m.Offer)
+        assert isinstance(message, m.Offer | m.Delta)
         return
     assert (data is None) == isinstance(message, m.Announce)
     if data is not None and not isinstance(message, m.Announce):
@@ -305,6 +306,55 @@ def test_pages_are_taken_in_any_order_and_doubled_and_the_answer_says_when_all_a
         said = ask(ledger, messages[at])
         assert said == m.Holding(ATTEMPT, voter, NO_POLITY, 0, b"", not missing, ledger.me().serial)
     assert ledger.record(wire.digest(data)) == data
+
+
+def next_record(data: bytes) -> bytes:
+    """The joint record that follows, one voter more."""
+    before = wire.decode_record(data)
+    voters = (*before.current.voters, Enrolled(b"\xff" * 8, "newcomer"))
+    return wire.encode_record(before.joint_with(before.current._replace(voters=voters)))
+
+
+def delta(base: bytes, data: bytes, *, chosen: bool = False) -> m.Delta:
+    change = wire.delta(base, data)
+    assert change is not None
+    return m.Delta(ATTEMPT, wire.digest(base), wire.digest(data), change, chosen)
+
+
+def test_a_delta_is_a_whole_record_to_whoever_holds_the_other(ledger: AnyLedger) -> None:
+    base = found(ledger)
+    data = next_record(base)
+    assert len(wire.pages(data)) > 3
+    held = ask(ledger, delta(base, data))
+    assert isinstance(held, m.Holding)
+    assert (held.complete, held.epoch, ledger.record(wire.digest(data))) == (True, 1, data)
+    entered = ask(ledger, delta(base, data, chosen=True))
+    assert isinstance(entered, m.Holding)
+    assert (entered.complete, entered.epoch, entered.digest) == (True, 2, wire.digest(data))
+    assert ask(ledger, delta(base, data, chosen=True)) == entered
+
+
+def test_a_delta_tells_nothing_to_whoever_lacks_the_other_record_until_the_pages_come(
+    ledger: AnyLedger,
+) -> None:
+    base = record(me=ledger.me().voter)
+    data = next_record(base)
+    for told in (delta(base, data), delta(base, data, chosen=True)):
+        said = ask(ledger, told)
+        assert isinstance(said, m.Holding)
+        assert (said.complete, said.epoch) == (False, 0)
+    assert offer_all(ledger, offers(data)).complete
+    said = ask(ledger, delta(base, data))
+    assert isinstance(said, m.Holding)
+    assert said.complete
+
+
+def test_a_delta_that_makes_another_record_than_it_says_is_not_held(ledger: AnyLedger) -> None:
+    base = found(ledger)
+    wrong = delta(base, next_record(base))._replace(digest=b"d" * 16, chosen=True)
+    said = ask(ledger, wrong)
+    assert isinstance(said, m.Holding)
+    assert (said.complete, said.epoch, ledger.record(b"d" * 16)) == (False, 1, None)
 
 
 def test_wrong_pages_are_thrown_out_and_the_right_ones_taken_again(ledger: AnyLedger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import count
 
@@ -110,6 +111,43 @@ def test_the_old_voters_alone_decide_nothing_any_more() -> None:
     ended = conductor(network).run(order, record, local=None, timeout_s=5.0)
     assert ended.verdict in (Ended.NO_QUORUM, Ended.UNKNOWN)
     assert all(network.voters[n].me().epoch == 3 for n in ("n1", "n2", "n3"))
+
+
+def kinds(network: FakeNetwork) -> dict[str, int]:
+    """How many messages of each kind went out."""
+    return Counter(type(message).__name__ for message in network.sent)
+
+
+def test_a_change_of_a_hundred_voters_takes_two_messages_for_each_record() -> None:
+    network, record = polity(100, 100)
+    assert ask(network, record, Purpose.ELECT, "n1").verdict is Ended.WON
+    network.sent.clear()
+    outcome = alter(network, record, roll(*range(1, 100)))
+    assert (outcome.verdict, len(outcome.electorate.voters)) == (Verdict.CHANGED, 99)
+    assert (kinds(network)["Delta"], kinds(network)["Offer"]) == (4, 0)
+    assert holds(ask(network, outcome.electorate, Purpose.QUERY, "n2")) == ("n1", 1)
+
+
+def test_those_that_hold_nothing_to_make_the_record_of_are_given_its_pages_once() -> None:
+    network, record = polity(60, 64)
+    outcome = alter(network, record, roll(*range(1, 65)))
+    assert (outcome.verdict, outcome.electorate.current.n) == (Verdict.CHANGED, 64)
+    assert all(network.voters[f"n{n}"].me().epoch == 3 for n in range(1, 65))
+    pages = len(wire.pages(wire.encode_record(record.joint_with(roll(*range(1, 65))))))
+    offers = [message for message in network.sent if isinstance(message, m.Offer)]
+    assert pages > 1
+    assert len(offers) == pages
+
+
+@pytest.mark.parametrize("node", ["n1", "n64"])
+def test_many_voters_that_are_behind_are_given_the_record_once(node: str) -> None:
+    network, record = polity(64, 64)
+    newer = record._replace(epoch=3)
+    network.enter(newer, *node_names(20))
+    outcome = ask(network, newer, Purpose.ELECT, node)
+    assert outcome.verdict is Ended.WON
+    pages = len(wire.pages(wire.encode_record(newer)))
+    assert kinds(network)["Offer"] == pages > 1
 
 
 def test_another_quorum_rule_is_a_change_too() -> None:

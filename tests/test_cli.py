@@ -106,6 +106,22 @@ def test_help_ends_in_exit_codes_and_an_example_and_needs_no_agent(command: str)
     assert "polity " in example
 
 
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("voters add", "polity voters add"),
+        ("voters rule", "polity voters rule"),
+        ("voters nonsense", "polity voters"),
+        ("elect", "polity elect"),
+        ("--nonsense", "polity"),
+    ],
+)
+def test_usage_errors_name_the_page_of_the_very_command(words: str, page: str) -> None:
+    done = polity(*words.split())
+    assert done.returncode == 2
+    assert f"\n  see `{page} --help`\n" in done.stderr
+
+
 def test_version_is_told() -> None:
     from polity_cli import __version__
 

@@ -17,6 +17,8 @@ from polity_cli.core.operation import Order, Outcome, Purpose, Verdict
 from polity_cli.core.quorum import QuorumRule
 from polity_cli.core.witness import SET_BACK, Witness
 from polity_cli.edges import wire
+from polity_cli.edges.memory_ledger import MemoryLedger
+from polity_cli.edges.network import Heard
 from polity_cli.errors import (
     BadInput,
     NoQuorum,
@@ -27,6 +29,7 @@ from polity_cli.errors import (
 )
 from tests.fake_network import (
     POLITY,
+    ROUND_TRIP_S,
     FakeNetwork,
     SeededDraws,
     founded,
@@ -334,6 +337,81 @@ def test_two_polities_that_meet_in_the_middle_of_an_election_say_that_it_may_tak
     with pytest.raises(TwoPolities) as caught:
         elect(network, record)
     assert "may still take effect" in caught.value.hint
+
+
+def slow_to_answer(network: FakeNetwork, nodes: set[str], after_s: float) -> None:
+    """Hold the answers of these nodes back for so long."""
+
+    def hold_back(node: str, data: bytes) -> list[tuple[str, bytes]]:
+        if node not in nodes:
+            return [(node, data)]
+        network.send_answer(node, data, after_s=after_s)
+        return []
+
+    network.tamper = hold_back
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_quorum_that_is_faster_than_the_other_polity_hides_nothing(purpose: Purpose) -> None:
+    network, record = meeting()
+    slow_to_answer(network, {"m1", "m2", "m3"}, 0.2)
+    told: Told = []
+    with pytest.raises(TwoPolities) as caught:
+        run(network, record, purpose, told=told)
+    assert f"m1, m2, m3 in {b'polity-2'.hex()}" in str(caught.value)
+    what = f"n1 holds {ROLE} (term 1)" if purpose is Purpose.ELECT else f"{ROLE} is vacant (term 0)"
+    assert caught.value.hint.startswith(
+        f"decided where this was asked, all the same: {what}; part the clusters"
+    )
+    assert [(e.what, e.nodes) for e in told if isinstance(e, Waiting)] == [("strangers", ("m1", "m2", "m3"))]
+    assert (network.voters["n2"].register(ROLE).confirmed.holder == "n1") == (purpose is Purpose.ELECT)
+
+
+def test_a_list_of_roles_does_not_hide_the_other_polity() -> None:
+    network, record = meeting()
+    slow_to_answer(network, {"m1", "m2", "m3"}, 0.2)
+    with pytest.raises(TwoPolities):
+        conductor(network).list_roles(record, timeout_s=TIMEOUT_S)
+
+
+def test_a_newcomer_that_answers_costs_its_own_time_and_a_silent_one_a_moment() -> None:
+    times = {}
+    for name, after_s in (("nobody", None), ("a newcomer", 0.1), ("a silent one", 60.0)):
+        network, record = founded(3)
+        if after_s is not None:
+            network.voters["m1"] = MemoryLedger(b"m1-voter")
+            slow_to_answer(network, {"m1"}, after_s)
+        assert elect(network, record).verdict is Verdict.WON
+        times[name] = network.clock()
+    assert times["nobody"] < 3 * ROUND_TRIP_S
+    assert times["nobody"] < times["a newcomer"] <= times["nobody"] + 0.1
+    assert times["nobody"] + 0.25 < times["a silent one"] < times["nobody"] + 0.35
+
+
+def test_nobody_waits_for_strangers_that_are_dead_or_carry_no_tag_or_beyond_the_time_limit() -> None:
+    network, record = meeting()
+    network.down = {"m1", "m2", "m3"}
+    network.status = {"m1": "failed", "m2": "left"}
+    network.untagged = {"m3"}
+    assert elect(network, record).verdict is Verdict.WON
+    assert network.clock() < 3 * ROUND_TRIP_S
+    network.status, before = {}, network.clock()
+    assert who(network, record, timeout_s=0.1).verdict is Verdict.ANSWER
+    assert network.clock() <= before + 0.1 + 1e-9
+
+
+def test_what_is_decided_is_told_though_the_agent_fails_while_strangers_are_waited_for() -> None:
+    network, record = meeting()
+    network.down = {"m1", "m2", "m3"}
+    listen = network.listen
+
+    def fail_after_the_vote(timeout_s: float) -> Heard | None:
+        if network.news:
+            raise SerfUnreachable("the agent is gone")
+        return listen(timeout_s)
+
+    network.listen = fail_after_the_vote  # type: ignore[method-assign]
+    assert elect(network, record).verdict is Verdict.WON
 
 
 @pytest.mark.parametrize("purpose", Purpose)

@@ -27,6 +27,8 @@ LINES: list[tuple[m.Message | m.Reply, str]] = [
     (m.Announce(P, 1, "leader", BALLOT.fast, HELD), "announce(leader, 3.abcdef/fast, term 1 n1)"),
     (m.Offer(A, DIGEST, 0, 2, b"", False), "offer(012345, page 1 of 2)"),
     (m.Offer(A, DIGEST, 1, 2, b"", True), "offer(012345, page 2 of 2, chosen)"),
+    (m.Delta(A, b"\xba" * 16, DIGEST, b"", False), "delta(012345 from bababa)"),
+    (m.Delta(A, b"\xba" * 16, DIGEST, b"", True), "delta(012345 from bababa, chosen)"),
     (m.Fetch(A, DIGEST, 2), "fetch(012345, page 3)"),
     (m.Fetch(A, b"", 0), "fetch(entered, page 1)"),
     (m.ListRoles(A, P, 1, "back\nup"), "list-roles(after 'back\\nup')"),

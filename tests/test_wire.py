@@ -38,6 +38,7 @@ LARGEST: dict[type, m.Message | m.Reply] = {
     m.Stand: m.Stand(ID, ID, EPOCH, ROLE, BALLOT, FILLED, FILLED, BALLOT),
     m.Announce: m.Announce(ID, EPOCH, ROLE, BALLOT, FILLED),
     m.Offer: m.Offer(ID, DIGEST, 255, 255, b"\xff" * wire.PAGE_BYTES, True),
+    m.Delta: m.Delta(ID, DIGEST, DIGEST, b"\xff" * wire.PAGE_BYTES, True),
     m.Fetch: m.Fetch(ID, DIGEST, 255),
     m.ListRoles: m.ListRoles(ID, ID, EPOCH, ROLE),
     m.State: m.State(ID, ID, ID, EPOCH, BALLOT, BALLOT, FILLED, BALLOT, FILLED, m.MAX_SERIAL),

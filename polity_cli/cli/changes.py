@@ -102,7 +102,8 @@ def rule(
     from polity_cli.core.enrolment import Wish
 
     if percent is None and min_votes is None:
-        raise click.UsageError("give --percent, --min-votes or both")
+        here = click.get_current_context()
+        raise click.UsageError("give --percent, --min-votes or both", ctx=here)
 
     def wish(visit: Visit, found: Assembly) -> Wish:
         return Wish(rule=registrar.rule_with(found.electorate.goal, percent, min_votes))

@@ -109,8 +109,10 @@ def _fail(error: BaseException) -> NoReturn:
             answer = failure(command, BadInput("no command given"))._replace(error=None)
             code = 2
         case click.ClickException():
-            page = "polity --help" if command is None else f"polity {command} --help"
-            answer, code = failure(command, BadInput(error.format_message(), hint=f"see `{page}`")), 2
+            page = "polity" if command is None else f"polity {command}"
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                page = error.ctx.command_path
+            answer, code = failure(command, BadInput(error.format_message(), hint=f"see `{page} --help`")), 2
         case PolityError():
             answer, code = failure(command, error), error.exit_code
         case click.Abort() | KeyboardInterrupt():

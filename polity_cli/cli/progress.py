@@ -7,7 +7,7 @@ import os
 import sys
 from time import monotonic
 
-from polity_cli.asking import Got, Sent, Waiting
+from polity_cli.asking import STRANGERS, Got, Sent, Waiting
 from polity_cli.cli.running import plain, say
 from polity_cli.core.messages import Accept, Announce, Prepare, Read, Reply, Stand, State, describe
 from polity_cli.core.tally import vote_of
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 SHOWN_AFTER_S = 1.0
 
 # What the voters are asked for in each phase of an operation; the phases of a founding name themselves.
-_WANTED = {"look": "answers", "stand": "votes", "prepare": "promises", "accept": "acceptances"}
+_WANTED = {
+    "look": "answers",
+    "stand": "votes",
+    "prepare": "promises",
+    "accept": "acceptances",
+    STRANGERS: "voters that are not enrolled",
+}
 _YIELDING = ("yield", "waiting for another founder")
 
 
@@ -43,6 +49,7 @@ class Progress:
         self._asked: dict[bytes, Query] = {}
         self._attempt = b""
         self._answered: set[str] = set()
+        self._since: set[str] = set()
         self._waiting: Waiting | None = None
 
     def __call__(self, event: Sent | Got | Waiting) -> None:
@@ -58,10 +65,11 @@ class Progress:
             case Got(node=node, reply=reply, counts=counts):
                 if counts:
                     self._answered.add(node)
+                    self._since.add(node)
                 if self._verbose:
                     self._tell(f"<-- {node}: {self._vote(reply)}{describe(reply)}{self._ignored(event)}")
             case Waiting():
-                self._waiting = event
+                self._waiting, self._since = event, set()
                 if self._verbose:
                     self._tell(self._line())
         if self._drawing and self._is_late():
@@ -130,7 +138,8 @@ class Progress:
             silent = [name for name in status if name not in self._answered]
         else:
             silent = [name for name in waiting.nodes if name not in self._answered]
-            count = waiting.have + len(waiting.nodes) - len(silent)
+            # Who answered before may have refused.
+            count = waiting.have + len(self._since.intersection(waiting.nodes))
             have = f"{count} of {waiting.need} {_WANTED.get(waiting.what, f'for the {waiting.what}')}"
         if not silent:
             return f"waiting: {have}"

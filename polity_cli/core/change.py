@@ -41,7 +41,7 @@ from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.change_state import Change, Move, Outcome, Phase, Verdict
 from polity_cli.core.electorate import Electorate, Roll
-from polity_cli.core.operation import Candidacy, Order, Purpose
+from polity_cli.core.operation import Candidacy, Order, Pace, Purpose
 from polity_cli.core.tenure import ELECTORATE, Tenure
 
 TYPE_CHECKING = False
@@ -52,8 +52,11 @@ if TYPE_CHECKING:
     from polity_cli.core.operation import Draws
 
 ASK_AGAIN_S = 0.5
+MANY = 50
+"""So many voters, and questions are repeated half as often: whoever asks must be able to hear them all."""
 YIELD_S = (0.5, 2.0)
 LONGEST_YIELD = 4
+LONGEST_WAIT = 4
 ASKS = 4
 ENTER_ASKS = 3
 ROLES_AT_ONCE = 16
@@ -118,7 +121,7 @@ def wake(c: Change, now_s: float, draws: Draws, codec: Codec, alive: Collection[
     """The wait is over (`wake_at_s`): ask again, go on with what is at hand, or try another way."""
     if c.phase is Phase.DONE:
         return Move(c)
-    c = c._replace(healed=frozenset(), alive=c.alive if alive is None else frozenset(alive))
+    c = c._replace(has_healed=False, alive=c.alive if alive is None else frozenset(alive))
     if c.phase is Phase.YIELD:
         return _prepare(c, now_s, draws, codec)
     if not c.patient and c.asks >= ENTER_ASKS and not c.electorate.is_quorum(c.alive):
@@ -129,7 +132,11 @@ def wake(c: Change, now_s: float, draws: Draws, codec: Codec, alive: Collection[
         return _entered(c, now_s, draws, codec)
     if c.phase in (Phase.PREPARE, Phase.LEARN, Phase.ACCEPT) and c.asks >= ASKS:
         return _yield(c, now_s, draws)
-    return Move(c._replace(asks=c.asks + 1, wake_at_s=now_s + ASK_AGAIN_S), _messages(c, codec), True)
+    c = c._replace(asks=c.asks + 1)
+    # Voters that are slow must not be asked the more for it; for those that are dead nobody waits longer.
+    is_waiting_for_the_last = c.phase is Phase.ENTER and _next(c).is_quorum(c.done_by)
+    wait_s = _wait_s(c) * (1 if is_waiting_for_the_last else min(c.asks, LONGEST_WAIT))
+    return Move(c._replace(wake_at_s=now_s + wait_s), _messages(c, codec), True)
 
 
 def give_up(c: Change) -> Move:
@@ -159,7 +166,8 @@ def _messages(c: Change, codec: Codec) -> tuple[m.Query, ...]:
             assert c.learning is not None
             return (c.learning.message,)
         case Phase.OFFER | Phase.ENTER:
-            return epochs.offers(c.attempt, _next(c), codec, chosen=c.phase is Phase.ENTER)
+            delta = _delta(c, codec) if c.asks == 1 else None
+            return _pages(c, codec) if delta is None else (delta,)
         case Phase.ACCEPT:
             value = Tenure(c.electorate.epoch + 1, c.digest.hex(), c.claim)
             return (m.Accept(*head, ELECTORATE, c.ballot, value),)
@@ -168,17 +176,30 @@ def _messages(c: Change, codec: Codec) -> tuple[m.Query, ...]:
     raise AssertionError(f"nothing is asked while {c.phase.value}")
 
 
+def _pages(c: Change, codec: Codec) -> tuple[m.Offer, ...]:
+    return epochs.offers(c.attempt, _next(c), codec, chosen=c.phase is Phase.ENTER)
+
+
+def _delta(c: Change, codec: Codec) -> m.Delta | None:
+    """The record at hand as what it takes from this epoch's, which most of its voters hold."""
+    return epochs.delta(c.attempt, c.electorate, _next(c), codec, chosen=c.phase is Phase.ENTER)
+
+
 def _enter(c: Change, phase: Phase, now_s: float, codec: Codec) -> Move:
     c = c._replace(
         phase=phase,
         states=(),
         done_by=frozenset(),
-        healed=frozenset(),
+        has_healed=False,
         asks=1,
         round_trips=c.round_trips + 1,
-        wake_at_s=now_s + ASK_AGAIN_S,
+        wake_at_s=now_s + _wait_s(c),
     )
     return Move(c, _messages(c, codec))
+
+
+def _wait_s(c: Change) -> float:
+    return ASK_AGAIN_S * (1 + len(c.electorate.voters) / MANY)
 
 
 def _is_mine(c: Change, reply: m.Reply) -> bool:
@@ -288,14 +309,25 @@ def _propose(c: Change, record: Electorate, now_s: float, codec: Codec) -> Move:
 
 def _take_holding(c: Change, node: str, holding: m.Holding, now_s: float, draws: Draws, codec: Codec) -> Move:
     if c.phase is Phase.OFFER:
-        if not holding.complete or not _is_enrolled(c, node, holding):
+        if not _is_enrolled(c, node, holding):
             return Move(c)
+        if not holding.complete:
+            return _give_pages(c, codec)
         c = c._replace(done_by=c.done_by | {holding.voter})
         if not c.electorate.is_quorum(c.done_by):
             return Move(c)
         c = c._replace(proposed=c.proposed or not c.electorate.is_joint)
         return _enter(c, Phase.ACCEPT, now_s, codec)
-    return _seen(c, node, holding, now_s, draws, codec) if c.phase is Phase.ENTER else Move(c)
+    if c.phase is not Phase.ENTER:
+        return Move(c)
+    return _seen(c, node, holding, now_s, draws, codec) if holding.complete else _give_pages(c, codec)
+
+
+def _give_pages(c: Change, codec: Codec) -> Move:
+    """A voter lacks the record. If it was given as a delta it does not hold what that is one of."""
+    if c.asks > 1 or c.has_healed or _delta(c, codec) is None:
+        return Move(c)
+    return Move(c._replace(has_healed=True), _pages(c, codec), True)
 
 
 def _seen(c: Change, node: str, reply: m.Reply, now_s: float, draws: Draws, codec: Codec) -> Move:
@@ -349,12 +381,15 @@ def _carry_next(c: Change, now_s: float, draws: Draws, codec: Codec) -> Move:
     room = ROLES_AT_ONCE - len(carries)
     for role in c.roles[:room]:
         order = Order(Purpose.CARRY, role, c.node, c.claim, patient=True)
-        begun = candidacy.begin(order, c.electorate, local=None, alive=None, now_s=now_s, draws=draws)
+        pace = Pace(ask_again_s=_wait_s(c))
+        begun = candidacy.begin(
+            order, c.electorate, local=None, alive=None, now_s=now_s, draws=draws, pace=pace
+        )
         carries.append(begun.candidacy)
         if begun.send is not None:
             send.append(begun.send)
     if c.phase is not Phase.CARRY:
-        c = c._replace(phase=Phase.CARRY, round_trips=c.round_trips + 1, asks=1, healed=frozenset())
+        c = c._replace(phase=Phase.CARRY, round_trips=c.round_trips + 1, asks=1, has_healed=False)
     return Move(_with_carries(c, carries)._replace(roles=c.roles[room:]), tuple(send))
 
 
@@ -396,15 +431,18 @@ def _yield(c: Change, now_s: float, draws: Draws) -> Move:
 
 
 def _heal(c: Change, refusal: m.Refusal, codec: Codec) -> Move:
-    """Hand a voter the record that it lacks, once per wait, and ask again."""
-    if refusal.voter in c.healed or c.phase is Phase.YIELD:
+    """Hand the record that a voter lacks to all that do, once per wait, and ask again.
+
+    It goes to everybody: once for each of many would be more than they can take.
+    """
+    if c.has_healed or c.phase is Phase.YIELD:
         return Move(c)
-    c = c._replace(healed=c.healed | {refusal.voter})
+    c = c._replace(has_healed=True)
     if refusal.reason == m.NO_RECORD:
-        return Move(c, (*epochs.offers(c.attempt, _next(c), codec, chosen=False), *_messages(c, codec)), True)
+        return Move(c, (*_pages(c, codec), *_messages(c, codec)), True)
     asked: tuple[m.Query, ...]
     if c.phase is Phase.CARRY:
-        asked = tuple(candidacy.message(carry) for carry in c.carries if carry.attempt == refusal.attempt)
+        asked = tuple(map(candidacy.message, c.carries))
     else:
         asked = _messages(c, codec)
     return Move(c, (*epochs.offers(refusal.attempt, c.electorate, codec, chosen=True), *asked), True)
@@ -412,6 +450,8 @@ def _heal(c: Change, refusal: m.Refusal, codec: Codec) -> Move:
 
 def _done(c: Change, verdict: Verdict) -> Move:
     silent = tuple(e.node for e in c.electorate.voters if e.voter not in c.answered)
+    if c.asks <= 1 or c.phase is Phase.YIELD:
+        silent = ()  # nobody had the time to answer
     undecided = verdict in (Verdict.NO_QUORUM, Verdict.UNFINISHED, Verdict.UNKNOWN)
     may_take_effect = verdict in (Verdict.UNFINISHED, Verdict.UNKNOWN) or (
         verdict is Verdict.OVERTAKEN and c.proposed

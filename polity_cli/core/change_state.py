@@ -70,7 +70,7 @@ class Change(Record):
     ballot: Ballot = ZERO
     states: tuple[tuple[bytes, m.State], ...] = ()
     done_by: frozenset[bytes] = frozenset()
-    healed: frozenset[bytes] = frozenset()
+    has_healed: bool = False
     learning: epochs.Learning | None = None
     found: tuple[tuple[bytes, Electorate], ...] = ()
     record: Electorate | None = None

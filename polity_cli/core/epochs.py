@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         def decode_record(self, data: bytes) -> Electorate: ...
         def digest(self, record: bytes) -> bytes: ...
         def pages(self, record: bytes) -> list[bytes]: ...
+        def delta(self, base: bytes, record: bytes) -> bytes | None: ...
 
 
 def offers(attempt: bytes, record: Electorate, codec: Codec, *, chosen: bool) -> tuple[m.Offer, ...]:
@@ -30,6 +31,18 @@ def offers(attempt: bytes, record: Electorate, codec: Codec, *, chosen: bool) ->
     data = codec.encode_record(record)
     digest, pages = codec.digest(data), codec.pages(data)
     return tuple(m.Offer(attempt, digest, at, len(pages), page, chosen) for at, page in enumerate(pages))
+
+
+def delta(
+    attempt: bytes, base: Electorate, record: Electorate, codec: Codec, *, chosen: bool
+) -> m.Delta | None:
+    """A record in one message, to those that hold `base`; None where one page does, or it is too much."""
+    new = codec.encode_record(record)
+    if len(codec.pages(new)) == 1:
+        return None
+    old = codec.encode_record(base)
+    data = codec.delta(old, new)
+    return None if data is None else m.Delta(attempt, codec.digest(old), codec.digest(new), data, chosen)
 
 
 class Learning(Record):

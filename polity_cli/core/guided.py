@@ -24,10 +24,10 @@ FETCHES = 4
 
 
 class Guided(Record):
-    """`healed` are the voters handed our record during this wait; `learning` the newer one being fetched."""
+    """`has_healed`: our record was handed out during this wait; `learning` is the newer one being fetched."""
 
     candidacy: Candidacy
-    healed: frozenset[bytes] = frozenset()
+    has_healed: bool = False
     learning: Learning | None = None
     fetches: int = 0
 
@@ -75,7 +75,7 @@ def wake(g: Guided, now_s: float, draws: Draws, alive: Collection[bytes] | None 
 
     Meanwhile the candidacy waits on: who is missing in its old epoch may be no voter any more.
     """
-    g = g._replace(healed=frozenset())
+    g = g._replace(has_healed=False)
     if g.learning is not None and g.fetches < FETCHES:
         waiting = g.candidacy._replace(wake_at_s=now_s + g.candidacy.pace.ask_again_s)
         g = g._replace(candidacy=waiting, fetches=g.fetches + 1)
@@ -91,15 +91,15 @@ def give_up(g: Guided) -> Move:
 
 def _after(g: Guided, move: operation.Move) -> Move:
     send = () if move.send is None else (move.send,)
-    return Move(Guided(move.candidacy, g.healed, g.learning), send, move.candidacy.asks > 1)
+    return Move(Guided(move.candidacy, g.has_healed, g.learning), send, move.candidacy.asks > 1)
 
 
 def _heal(g: Guided, refusal: m.Refusal, codec: Codec) -> Move:
     c = g.candidacy
-    if refusal.voter in g.healed or refusal.attempt != c.attempt or c.phase is operation.Phase.YIELD:
+    if g.has_healed or refusal.attempt != c.attempt or c.phase is operation.Phase.YIELD:
         return Move(g)
     offers = epochs.offers(refusal.attempt, c.electorate, codec, chosen=True)
-    return Move(g._replace(healed=g.healed | {refusal.voter}), (*offers, candidacy.message(c)), True)
+    return Move(g._replace(has_healed=True), (*offers, candidacy.message(c)), True)
 
 
 def _learn(g: Guided, refusal: m.Refusal, draws: Draws) -> Move:
@@ -127,4 +127,4 @@ def _take_page(g: Guided, learning: Learning, page: m.Page, now_s: float, draws:
     g = g._replace(learning=None, fetches=0)
     if learned.polity != c.electorate.polity or learned.epoch <= c.electorate.epoch:
         return Move(g)
-    return _after(g._replace(healed=frozenset()), candidacy.enter_epoch(c, learned, now_s, draws))
+    return _after(g._replace(has_healed=False), candidacy.enter_epoch(c, learned, now_s, draws))

@@ -74,6 +74,16 @@ class Offer(Record):
     chosen: bool
 
 
+class Delta(Record):
+    """An electorate's record as what it takes from the one named by `base`; see `edges/delta.py`."""
+
+    attempt: bytes
+    base: bytes
+    digest: bytes
+    data: bytes
+    chosen: bool
+
+
 class Fetch(Record):
     """Asks for a page of a record: the one named by `digest`, or the one entered where that is empty."""
 
@@ -193,7 +203,7 @@ class RoleList(Record):
 
 
 RoleQuery = Read | Prepare | Accept | Stand
-Query = Read | Prepare | Accept | Stand | Offer | Fetch | ListRoles
+Query = Read | Prepare | Accept | Stand | Offer | Delta | Fetch | ListRoles
 Message = Query | Announce
 Reply = State | Refusal | Page | Holding | RoleList
 
@@ -217,6 +227,8 @@ def describe(message: Message | Reply) -> str:
             return f"announce({_name(role)}, {ballot}, {tenure})"
         case Offer(digest=digest, page=page, pages=pages, chosen=chosen):
             return f"offer({digest.hex()[:6]}, page {page + 1} of {pages}{', chosen' if chosen else ''})"
+        case Delta(base=base, digest=digest, chosen=chosen):
+            return f"delta({digest.hex()[:6]} from {base.hex()[:6]}{', chosen' if chosen else ''})"
         case Fetch(digest=digest, page=page):
             return f"fetch({digest.hex()[:6] or 'entered'}, page {page + 1})"
         case ListRoles(after=after):

@@ -96,12 +96,21 @@ def is_void(states: States, electorate: Electorate, ballot: Ballot, tenure: Tenu
 
 
 def current_of(states: States, electorate: Electorate, ballot: Ballot) -> Tenure:
-    """The current tenure according to the voters that promised `ballot`: a quorum of the electorate."""
-    promised = promises(states, ballot)
-    return recover(
-        {v: s for v, s in states.items() if v in promised and electorate.current.node_of(v)},
-        electorate.current,
-    )
+    """The current tenure according to the voters that promised `ballot`: a quorum of the electorate.
+
+    In a joint epoch that is what the old voters say, unless a new one accepted something at a classic ballot
+    above all of theirs. Too few old voters took that for it to be chosen now, but enough new ones may have:
+    their votes go with them into the next epoch, in which nobody else is asked. Fast votes are the old
+    voters' only: nobody stands in a joint epoch, and newcomers' votes of earlier epochs count nowhere.
+    """
+    promised = {v: s for v, s in states.items() if s.promised == ballot}
+    old = {v: s for v, s in promised.items() if electorate.current.node_of(v) is not None}
+    if electorate.is_joint:
+        classic = [s for v, s in promised.items() if electorate.node_of(v) and not s.accepted.is_fast]
+        newest = max(classic, key=lambda s: s.accepted, default=None)
+        if newest is not None and newest.accepted > max(s.accepted for s in old.values()):
+            return newest.tenure
+    return recover(old, electorate.current)
 
 
 def listed(answers: Iterable[RoleList]) -> tuple[set[str], str | None]:

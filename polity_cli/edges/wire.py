@@ -177,6 +177,7 @@ _SHAPES: dict[int, tuple[type, tuple[Callable[[object], object], ...]]] = {
     6: (m.Offer, (_id, _digest, _small, _small, _page, _flag)),
     7: (m.Fetch, (_id, _digest, _small)),
     8: (m.ListRoles, (_id, _id_or_none, _epoch, _role)),
+    9: (m.Delta, (_id, _digest, _digest, _page, _flag)),
     33: (m.State, (*_REPLY_HEAD, _ballot, _ballot, _tenure, _ballot, _tenure, _serial)),
     34: (m.Refusal, (*_REPLY_HEAD, _digest, _small, _serial)),
     35: (m.Page, (*_REPLY_HEAD, _digest, _small, _small, _page, _serial)),
@@ -315,6 +316,14 @@ def digest(record: bytes) -> bytes:
     import hashlib  # costs more than the rest of this room, and only foundings and changes need it
 
     return hashlib.sha256(record).digest()[:DIGEST_BYTES]
+
+
+def delta(base: bytes, record: bytes) -> bytes | None:
+    """An encoded record as what it takes from another, if that fits a message."""
+    from polity_cli.edges.delta import delta_of
+
+    data = delta_of(base, record)
+    return data if len(data) <= PAGE_BYTES else None
 
 
 def pages(record: bytes) -> list[bytes]:

@@ -150,6 +150,14 @@ def test_doctor_finds_a_healthy_node_fit(nodes: DevCluster) -> None:
         assert levels[check] == "ok", answer
 
 
+def test_advice_for_another_namespace_names_it(nodes: DevCluster) -> None:
+    answer = ask(nodes["n1"], "doctor", "--namespace", "db", code=8)
+    hints = {finding["check"]: finding["advice"] for finding in answer["findings"]}
+    assert "`polity serf-config --namespace db`" in hints["tag"]
+    unfounded = ask(nodes["n1"], "found", "--namespace", "db", code=8)
+    assert "`polity serf-config --namespace db`" in unfounded["hint"]
+
+
 def test_doctor_tells_a_damaged_ledger_from_one_that_is_elsewhere(nodes: DevCluster, tmp_path: Path) -> None:
     (tmp_path / ledger_of(nodes["n1"]).name).write_bytes(b"this is no ledger at all" * 100)
     answer = ask(nodes["n1"], "doctor", "--state-dir", str(tmp_path), code=8)

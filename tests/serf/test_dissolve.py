@@ -48,6 +48,15 @@ def test_one_of_two_polities_is_dissolved_into_the_other_and_its_roles_are_liste
     assert doctor["polities"]["level"] == "FAIL"
     assert f"right1, right2, right3 in {ids[right]}" in doctor["polities"]["text"]
 
+    # However fast their own quorum is, whoever asks hears of the others.
+    asks = [(left["left3"], right, ["elect", "late"]), (left["left1"], right, ["recall", "late"])]
+    for command in (["who", "leader"], ["roles"]):
+        asks += [(left["left3"], right, command), (right["right1"], left, command)]
+    for node, other, command in asks * 2:
+        said = ask(node, *command)
+        assert said.code == UNFIT, (command, said)
+        assert ids[other] in said.data["error"], said
+
     before = ledger_of(right["right1"]).parent
     names = {path.name for path in before.iterdir()}
     planned = ask(right["right1"], "dissolve")

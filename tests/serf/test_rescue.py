@@ -74,12 +74,11 @@ def test_one_survivor_of_five_is_rescued_and_takes_the_other_in(cluster: Cluster
     rescued = ok(ask(n1, "voters", "rescue", SURE)).data
     assert shapes.mismatches(rescued) == []
     assert rescued["polity"] != shown["polity"] == rescued["old_polity"]
-    lost = ask(n1, "elect", "lost holder")
-    assert (lost.code, lost.data["holder"], lost.data["term"]) == (NO, "n3", 1 + TERM_JUMP), lost
     assert findings(n1)["rescue"] == "warn"
 
-    # The other survivor still belongs to the old polity, and is told so.
+    # The other survivor still belongs to the old polity, and both sides are told so.
     told_apart(n2, "who", "kept", other=rescued["polity"])
+    told_apart(n1, "who", "lost holder", other=shown["polity"])
     wait_for(lambda: ask(n1, "voters").code == UNFIT, 20, "n1 to hear of n2")
     n2.kill()
     lose_ledger(n2)
@@ -88,6 +87,8 @@ def test_one_survivor_of_five_is_rescued_and_takes_the_other_in(cluster: Cluster
     added = ok(ask(n1, "voters", "add", "n2")).data
     assert set(added["carried"]) >= {"lost holder", "kept", "recalled"}
     assert (added["after"]["population"], added["after"]["quorum"]) == (2, 2)
+    lost = ask(n1, "elect", "lost holder")
+    assert (lost.code, lost.data["holder"], lost.data["term"]) == (NO, "n3", 1 + TERM_JUMP), lost
     held = ok(ask(n2, "elect", "kept")).data
     assert (held["outcome"], held["term"]) == ("held", 1 + TERM_JUMP)
     recalled = ok(ask(n2, "recall", "lost holder", "--holder", "n3")).data

@@ -22,7 +22,7 @@ from tests.judging.operation import Violation
 from tests.simulation.plan import Calm, Errand, Mishap, Plan, What, draw
 from tests.simulation.watch import Watch
 from tests.simulation.witness import Witness
-from tests.simulation.world import ROLE, SHAPES, electorate_of, enter, voter_id
+from tests.simulation.world import ROLE, SHAPES, electorate_of, enter, stranger_id, voter_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -179,7 +179,7 @@ class Storm:
             case What.LOSE_LEDGER if not net.is_up(node) and mishap.node not in self._strangers:
                 self._strangers.add(mishap.node)
                 net.restart(node, self._disks.new(stranger_id(mishap.node)))
-                enter(net.ledger(node), self.electorate)
+                self._receive_stranger(node)
                 self.witness.look_at_all(node)
             case What.PAUSE:
                 net.pause(node)
@@ -187,6 +187,10 @@ class Storm:
                 net.resume(node)
             case What.ENTER:
                 enter(net.ledger(node), self.electorate)
+
+    def _receive_stranger(self, node: str) -> None:
+        """A node is back without its ledger: it soon knows of the polity."""
+        enter(self.net.ledger(node), self.electorate)
 
     def _calm(self, calm: Calm) -> None:
         """With a quorum alive and nobody else about, whoever asks must get an answer, and the right one.
@@ -246,7 +250,3 @@ class Storm:
             done=lambda: not op.is_active or op.state.round_trips > self.calm_round_trips,
         )
         return op.outcome
-
-
-def stranger_id(node: int) -> bytes:
-    return b"other%03d" % node

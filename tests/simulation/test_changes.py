@@ -5,10 +5,12 @@ More of them: `python -m tests.simulation --changes --random 10000`.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from polity_cli import booth
 from polity_cli.core import change_state
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import Ballot
@@ -17,7 +19,7 @@ from polity_cli.core.operation import Purpose
 from polity_cli.core.tenure import VACANT, Tenure
 from polity_cli.edges import wire
 from tests.judging.operation import Violation
-from tests.simulation import campaign, change_bugs
+from tests.simulation import campaign, change_bugs, chaos
 from tests.simulation.campaign import CHANGES, Totals, explain, shape_of
 from tests.simulation.change_situations import (
     SITUATIONS,
@@ -32,6 +34,7 @@ from tests.simulation.planted import ENOUGH_CHANGES
 from tests.simulation.schedule import schedule
 from tests.simulation.shrink import shorten
 from tests.simulation.upheaval import Upheaval
+from tests.simulation.world import voter_id
 
 
 @pytest.mark.parametrize("course", COURSES)
@@ -70,6 +73,24 @@ def test_one_seed_makes_one_schedule_with_changes_on_real_ledgers_too(tmp_path: 
         disks.close()
 
 
+@pytest.mark.parametrize("course", ["3-4", "4-3", "5-3", "3-renewed"])
+def test_records_of_many_pages_travel_as_deltas_and_break_no_promise(
+    course: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: Counter[type] = Counter()
+    answer = booth.handle
+
+    def handle(ledger: booth.VoterLedger, message: m.Message) -> m.Reply | None:
+        kinds[type(message)] += 1
+        return answer(ledger, message)
+
+    monkeypatch.setattr(wire, "PAGE_BYTES", 48)
+    monkeypatch.setattr(booth, "handle", handle)
+    _many(course, 60)
+    assert kinds[m.Delta] > 500
+    assert kinds[m.Offer] > 500
+
+
 # Planted bugs.
 
 
@@ -88,6 +109,14 @@ def test_a_change_made_on_purpose_catches(name: str, monkeypatch: pytest.MonkeyP
     change_bugs.BUGS[name](monkeypatch)
     with pytest.raises(Violation, match=r"^S[12]: "):
         situation(Stage(course))
+
+
+def test_a_voter_that_lost_its_ledger_and_kept_its_id_is_caught_among_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chaos, "stranger_id", voter_id)
+    with pytest.raises(Violation, match=r"^S5: n2 goes back from epoch"):
+        _many("3-renewed", ENOUGH_CHANGES)
 
 
 def test_every_bug_of_a_change_is_caught_somehow() -> None:

@@ -20,7 +20,16 @@ from polity_cli.edges.simnet_change import SimChange
 from polity_cli.edges.simnet_operation import SimProcess
 from tests.judging.operation import Violation
 from tests.simulation.chaos import FIRST_IN_CALM, Disks, Storm
-from tests.simulation.courses import COURSES, draw_course, founding_of, nodes_of
+from tests.simulation.courses import (
+    COURSES,
+    RENEWED,
+    draw_course,
+    founding_of,
+    id_of,
+    losers_of,
+    name_of,
+    nodes_of,
+)
 from tests.simulation.epoch_witness import EpochWitness
 from tests.simulation.plan import Alteration, Calm, Errand, Plan
 from tests.simulation.world import MAJORITY, ROLE, Shape, voter_id
@@ -45,7 +54,8 @@ class Upheaval(Storm):
         self.electorate = founding_of(course)
         self.shape = Shape(nodes_of(course), MAJORITY, 0, 0)
         self.course = COURSES[course]
-        names = {voter_id(i): f"n{i}" for i in range(self.shape.n)}
+        renewed = [RENEWED + node for node in losers_of(course)]
+        names = {id_of(voter): name_of(voter) for voter in (*range(self.shape.n), *renewed)}
         bodies = {elect.roll: elect.body for elect in self.course}
         self.witness: EpochWitness = EpochWitness(self.electorate, bodies, names)
         self._open(seed, disks)
@@ -57,6 +67,9 @@ class Upheaval(Storm):
             self.net.add(f"n{i}", ledger)
             self.witness.look_at_all(f"n{i}")
         self.net.add(f"n{self.shape.n}")
+
+    def _receive_stranger(self, node: str) -> None:
+        """A node is back without its ledger: it knows of no polity until somebody tells it."""
 
     @property
     def changes(self) -> list[SimChange]:

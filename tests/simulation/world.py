@@ -97,6 +97,11 @@ class Chance:
         return self._draw_floor()
 
 
+def stranger_id(node: int) -> bytes:
+    """The id of the voter that a node has after its ledger was lost."""
+    return b"other%03d" % node
+
+
 def voter_id(number: int) -> bytes:
     return b"voter%03d" % number
 
