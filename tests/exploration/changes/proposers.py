@@ -308,7 +308,7 @@ def _tidy_change(c: Change) -> Change:
     return c._replace(
         states=(),
         done_by=frozenset(),
-        healed=frozenset(),
+        has_healed=False,
         lists=(),
         highest_round=0,
         asks=0,
