@@ -186,14 +186,24 @@ def nodes_stand_in_a_joint_epoch(patch: Patch) -> None:
     )
 
 
-@bug
-def fast_votes_of_old_are_judged_by_the_new_roll(patch: Patch) -> None:
+def _recover_by(patch: Patch, pick: Callable[[Electorate], Roll]) -> None:
     def current_of(states: tally.States, electorate: Electorate, ballot: Ballot) -> Tenure:
         promised = tally.promises(states, ballot)
-        roll = electorate.goal
+        roll = pick(electorate)
         return recover({v: s for v, s in states.items() if v in promised and roll.node_of(v)}, roll)
 
     patch.setattr(tally, "current_of", current_of)
+
+
+@bug
+def fast_votes_of_old_are_judged_by_the_new_roll(patch: Patch) -> None:
+    _recover_by(patch, lambda record: record.goal)
+
+
+@bug
+def the_new_voters_are_not_heard_in_a_joint_epoch(patch: Patch) -> None:
+    """What they alone accepted there is chosen once they are the only voters."""
+    _recover_by(patch, lambda record: record.current)
 
 
 # What a coordinator does.

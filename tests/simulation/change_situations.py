@@ -202,12 +202,36 @@ def an_election_goes_on_while_the_electorate_changes(stage: Stage, steps: int) -
     return is_early
 
 
-SITUATIONS: dict[str, tuple[str, Callable[[Stage], None]]] = {
+def new_voters_accept_alone_in_the_joint_epoch(stage: Stage) -> list[SimOperation]:
+    """What n1 and n2 accept, two of three new voters, the old voter n0 has promised too much for."""
+    change = stage.change(0)
+    stage.let(
+        change,
+        (0, 1, 2),
+        until=lambda: change.state.electorate.is_joint and change.state.phase is Phase.PREPARE,
+    )
+    first = stage.begin(Purpose.ELECT, 0, floor=2, hint=False)
+    stage.let(first, (0, 2), until=lambda: first.state.phase is operation.Phase.ACCEPT)
+    second = stage.begin(Purpose.ELECT, 2, floor=3, hint=False)
+    stage.let(second, (0, 1), until=lambda: second.state.phase is operation.Phase.PREPARE)
+    stage.arrive(second, 0)
+    stage.arrive(first, 1, 2)
+    stage.let(second, (0, 2), until=lambda: second.state.phase is operation.Phase.ACCEPT)
+    stage.arrive(second, 0)
+    stage.let(change, (0, 1, 2))
+    stage.let(first, (1, 2))
+    stage.let(second, (0, 2))
+    stage.judge()
+    return [first, second]
+
+
+SITUATIONS: dict[str, tuple[str, Callable[[Stage], object]]] = {
     "bare_promises_are_not_listed": ("3-5", a_promise_is_all_that_is_left_of_a_recall),
     "roles_are_listed_before_the_joint_epoch_is_entered": (
         "3-others",
         an_election_between_the_lists_and_the_joint_epoch,
     ),
     "roles_are_carried_by_the_old_voters_only": ("3-others", roles_meet_the_old_voters_only),
+    "the_new_voters_are_not_heard_in_a_joint_epoch": ("1-3", new_voters_accept_alone_in_the_joint_epoch),
 }
 """The bug that each shows."""

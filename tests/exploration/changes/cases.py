@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from polity_cli.core.operation import Purpose
 
@@ -53,6 +53,8 @@ class Case(NamedTuple):
     news: bool = False
     highest: Slot | None = None
     """The one ballot that is above all others, where not every order is wanted."""
+    limit: int | None = None
+    """So many states are seen of each order, those of the fewest acts; where there are more, this is a bound."""
 
     @property
     def bodies(self) -> tuple[Errand | Coordinator, ...]:
@@ -63,6 +65,8 @@ class Case(NamedTuple):
         words = "; one ballot per operation and epoch, one per coordinator"
         if self.highest is not None:
             words += f"; {self.bodies[self.highest[0]].name}{self.highest[1]} highest"
+        if self.limit is not None:
+            words += f"; the first {self.limit:,} states of each order"
         return words
 
 
@@ -102,14 +106,45 @@ def query(name: str, *epochs: int) -> Errand:
     return Errand(name, Purpose.QUERY, epochs, home=8)
 
 
-THREE, OTHERS = (0, 1, 2), (3, 4, 5)
-_STOOD, _STANDS = elect("A", 0, 1, stands=True), elect("B", 5, 3, stands=True)
+THREE, OTHERS, FOUR, FIVE = (0, 1, 2), (3, 4, 5), (0, 1, 2, 3), (0, 1, 2, 3, 4)
+COURSES: dict[str, tuple[Voters, Voters]] = {
+    "1-3": ((0,), THREE),
+    "3-1": (THREE, (0,)),
+    "3-4": (THREE, FOUR),
+    "3-5": (THREE, FIVE),
+    "3-others": (THREE, OTHERS),
+}
+"""Old voters and new ones, by the names that random schedules have for them."""
+
+
+def across(course: str, what: str, *errands: Errand, **more: Any) -> Case:
+    """These operations while the electorate changes so."""
+    return Case(f"{course}/{what}", *COURSES[course], errands, **more)
+
+
+_STANDS = (elect("A", 0, 1, stands=True), elect("B", 5, 3, stands=True))
+STANDS = {course: across(course, "stands", *_STANDS) for course in COURSES}
+"""One stands before the change and one after it."""
+
+LIMITS = {"3-4": 20_000, "3-5": 20_000, "3-others": 20_000}
+_JOINT = (elect("A", 0, 2), elect("B", 5, 2, 3))
+JOINT = {course: across(course, "joint", *_JOINT, limit=LIMITS.get(course)) for course in COURSES}
+"""Two are in the joint epoch, and one of them goes on in the next."""
 
 CI = (
-    Case("1-3", (0,), THREE, (_STOOD, _STANDS)),
-    Case("3-1", THREE, (0,), (_STOOD, _STANDS)),
-    Case("3-4", THREE, (0, 1, 2, 3), (_STOOD, _STANDS)),
-    Case("3-others", THREE, OTHERS, (_STOOD, _STANDS)),
+    *(STANDS[course] for course in ("1-3", "3-1", "3-4", "3-others")),
+    JOINT["1-3"],
 )
+"""In half a minute."""
 
-FULL: tuple[Case, ...] = ()
+_RIVAL = (Coordinator("C"), Coordinator("D"))
+FULL = (
+    STANDS["3-5"],
+    *(JOINT[course] for course in ("3-1", "3-4", "3-5", "3-others")),
+    across("1-3", "recall+elect", recall("R", 2), elect("B", 5, 2, 3)),
+    across("1-3", "elect+recall", elect("A", 0, 2), recall("R", 2, 3)),
+    across("1-3", "through", elect("A", 0, 1, 2), elect("B", 5, 2, 3)),
+    across("1-3", "stand-through", elect("A", 0, 1, 2, stands=True), elect("B", 5, 2, 3)),
+)
+"""What takes long."""
+FLOORS: dict[str, int] = {}

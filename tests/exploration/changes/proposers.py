@@ -27,6 +27,8 @@ from tests.exploration.changes.crowd import Entry, Said
 from tests.simulation.world import MAJORITY, POLITY, ROLE, voter_id
 
 Machine = Candidacy | Change
+_LISTED = ((b"", m.RoleList(b"", b"", b"", 0, (), False)),)
+"""All that a coordinator may remember of the lists of roles once it has gone on: that there were some."""
 Heard = tuple[tuple[int, m.Reply], ...]
 """Answers, each with the position of its voter."""
 
@@ -309,7 +311,7 @@ def _tidy_change(c: Change) -> Change:
         states=(),
         done_by=frozenset(),
         has_healed=False,
-        lists=(),
+        lists=_LISTED if c.lists or c.roles or c.carries else (),
         highest_round=0,
         asks=0,
         round_trips=0,

@@ -28,9 +28,15 @@ class Found(NamedTuple):
     violation: str = ""
     trace: tuple[str, ...] = ()
 
+    @property
+    def lone(self) -> int:
+        """Nobody is left alone here: L1 is not judged."""
+        return 0
+
 
 def explore(case: Case, order: tuple[Slot, ...], *, limit: int | None = None) -> Found:
     """Explore a case with one order of its ballots to the end, to a violation, or to `limit` states."""
+    limit = case.limit if limit is None else limit
     began = time.process_time()
     board = Board(case, order)
     judge = Judge(board)
@@ -45,10 +51,13 @@ def explore(case: Case, order: tuple[Slot, ...], *, limit: int | None = None) ->
             came[start] = None
             judge.check(None, start)
             frontier = [start]
-            while frontier and (limit is None or len(came) <= limit):
+            while frontier:
                 ahead = []
                 for at in frontier:
                     last = None
+                    if limit is not None and len(came) >= limit:
+                        ahead.clear()
+                        break
                     for act, after in board.acts(at):
                         transitions += 1
                         last = act, after
