@@ -16,7 +16,11 @@ from tests.exploration.parallel import CI, FULL, Case, ballots, explore_all
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.exploration", description=__doc__, epilog=f"Cases: {names(CI)}; with --full also {names(FULL)}.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.exploration",
+        description=__doc__,
+        epilog=f"Cases: {names(CI)}; with --full also {names(FULL)}.",
+    )
     parser.add_argument("cases", nargs="*", metavar="CASE")
     parser.add_argument("--full", action="store_true", help="also the cases that take minutes")
     parser.add_argument("--processes", type=int, default=2, help="default %(default)s")

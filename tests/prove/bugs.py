@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.exploration.changes import planted as changes_planted
-from tests.exploration.planted import CAUGHT, SAFE, explore_with_bug
 from tests.exploration.parallel import Found
+from tests.exploration.planted import CAUGHT, SAFE, explore_with_bug
 from tests.judging.operation import Violation
 from tests.simulation import change_bugs, edge_bugs
 from tests.simulation.bugs import BUGS

@@ -81,7 +81,9 @@ class Board:
         sent = 1 << self._message(Entry(self.proposers.founding))
         if not any(c.target for c in self.case.coordinators):
             sent |= 1 << self._message(Entry(self.proposers.records[1]))
-        return self._canonical((sent, self.casts((self.roles(Role()),) * many), self.counting.pasts(0), *voters))
+        return self._canonical(
+            (sent, self.casts((self.roles(Role()),) * many), self.counting.pasts(0), *voters)
+        )
 
     def cast(self, place: Place) -> list[Role]:
         return [self.roles.items[role] for role in self.casts.items[place[1]]]
@@ -186,9 +188,7 @@ class Board:
             act = Act(proposer, void, gathering)
             yield act, self._after(place, act)
 
-    def _void(
-        self, proposer: int, role: int, key: Key, record: Electorate
-    ) -> Turn | None:
+    def _void(self, proposer: int, role: int, key: Key, record: Electorate) -> Turn | None:
         """How it goes on with nothing pending, because of these answers."""
         known = self._goes_on.get((proposer, role, key, record.epoch))
         if known is None:
@@ -299,7 +299,11 @@ class Board:
         plays = self._plays.get((proposer, id(turn)))
         if plays is None:
             said = [self._message(it) for it in (*turn.news, turn.role.message) if it is not None]
-            plays = self._plays[proposer, id(turn)] = turn, self.roles(turn.role), sum(1 << bit for bit in said)
+            plays = self._plays[proposer, id(turn)] = (
+                turn,
+                self.roles(turn.role),
+                sum(1 << bit for bit in said),
+            )
         _, role, said_bits = plays
         roles = list(self.casts.items[place[1]])
         roles[proposer] = role

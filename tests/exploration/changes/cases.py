@@ -86,7 +86,9 @@ def orders(case: Case) -> Iterator[tuple[Slot, ...]]:
 
 
 def _renamed(case: Case, order: tuple[Slot, ...]) -> Iterator[tuple[Slot, ...]]:
-    kinds = [body._replace(name="", **({"home": 0} if isinstance(body, Errand) else {})) for body in case.bodies]
+    kinds = [
+        body._replace(name="", **({"home": 0} if isinstance(body, Errand) else {})) for body in case.bodies
+    ]
     fixed = None if case.highest is None else case.highest[0]
     for swap in permutations(range(len(kinds))):
         alike = all(kinds[i] == kinds[j] and type(kinds[i]) is type(kinds[j]) for i, j in enumerate(swap))
@@ -109,6 +111,7 @@ def query(name: str, *epochs: int) -> Errand:
 THREE, OTHERS, FOUR, FIVE = (0, 1, 2), (3, 4, 5), (0, 1, 2, 3), (0, 1, 2, 3, 4)
 COURSES: dict[str, tuple[Voters, Voters]] = {
     "1-3": ((0,), THREE),
+    "1-4": ((0,), FOUR),
     "3-1": (THREE, (0,)),
     "3-4": (THREE, FOUR),
     "3-5": (THREE, FIVE),
@@ -131,13 +134,16 @@ _JOINT = (elect("A", 0, 2), elect("B", 5, 2, 3))
 JOINT = {course: across(course, "joint", *_JOINT, limit=LIMITS.get(course)) for course in COURSES}
 """Two are in the joint epoch, and one of them goes on in the next."""
 
+TRAVELS = across("1-4", "votes-travel", elect("A", 0, 1, stands=True), elect("B", 5, 2, 3))
+"""New voters that are not enrolled yet vote before the change: f of the next electorate, and no old one."""
+
 CI = (
+    TRAVELS,
     *(STANDS[course] for course in ("1-3", "3-1", "3-4", "3-others")),
     JOINT["1-3"],
 )
 """In half a minute."""
 
-_RIVAL = (Coordinator("C"), Coordinator("D"))
 FULL = (
     STANDS["3-5"],
     *(JOINT[course] for course in ("3-1", "3-4", "3-5", "3-others")),

@@ -105,7 +105,9 @@ class Crowd:
         key = (voter, message, is_asked)
         known = self._taken.get(key)
         if known is None:
-            known = self._taken[key] = self._take(self.voters.items[voter], self.messages.items[message], is_asked)
+            known = self._taken[key] = self._take(
+                self.voters.items[voter], self.messages.items[message], is_asked
+            )
         return known
 
     def _take(self, before: Voter, message: Said, is_asked: bool) -> int:
@@ -229,7 +231,11 @@ def essence(message: Said, reply: m.Reply) -> m.Reply:
     """The answer without what nobody reads in it who asked this."""
     if isinstance(reply, m.State) and isinstance(message, m.Prepare | m.Accept):
         reply = reply._replace(confirmed_ballot=ZERO, confirmed=VACANT)
-        return reply._replace(promised=message.ballot, tenure=message.tenure) if isinstance(message, m.Accept) else reply
+        return (
+            reply._replace(promised=message.ballot, tenure=message.tenure)
+            if isinstance(message, m.Accept)
+            else reply
+        )
     return reply
 
 

@@ -96,9 +96,7 @@ class Proposers:
         draws = self._draws(proposer, record.epoch, 0)
         if isinstance(body, Coordinator):
             target = roll_of(body.target) if body.target else None
-            move = change.begin(
-                record, target, node="n0", alive=None, now_s=0.0, draws=draws, codec=wire
-            )
+            move = change.begin(record, target, node="n0", alive=None, now_s=0.0, draws=draws, codec=wire)
             return self._after_change(proposer, move.change)
         order = Order(body.purpose, ROLE, f"n{body.home}", claim_of(proposer))
         if hint is None:
@@ -254,7 +252,9 @@ class Proposers:
             data = wire.encode_record(record)
             if wire.digest(data) == fetch.digest:
                 pages = wire.pages(data)
-                return m.Page(fetch.attempt, *head[1:], fetch.digest, fetch.page, len(pages), pages[fetch.page])
+                return m.Page(
+                    fetch.attempt, *head[1:], fetch.digest, fetch.page, len(pages), pages[fetch.page]
+                )
         raise AssertionError("a record that nobody wanted")
 
 

@@ -12,7 +12,18 @@ import pytest
 from polity_cli.core.ballot import ZERO
 from tests.exploration import parallel
 from tests.exploration.changes.board import Board
-from tests.exploration.changes.cases import CI, FLOORS, FULL, JOINT, STANDS, Case, across, elect, orders, recall
+from tests.exploration.changes.cases import (
+    CI,
+    FLOORS,
+    FULL,
+    JOINT,
+    STANDS,
+    Case,
+    across,
+    elect,
+    orders,
+    recall,
+)
 from tests.exploration.changes.eager import Reached, reached
 from tests.exploration.changes.planted import CAUGHT, SAFE, explore_with_bug
 from tests.exploration.changes.search import explore
