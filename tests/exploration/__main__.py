@@ -1,6 +1,7 @@
 """`python -m tests.exploration [CASE...] [--full] [--processes N]` explores, and prints what was reached.
 
-Without names the cases of CI, with `--full` also those that take long.
+Without names the cases of CI, with `--full` also those that take long. Cases like `1-3/stands` are of a
+change of the electorate, from one voter to three; there 3 in `B3` is the epoch of a ballot.
 Exits with 1 at a violation, whose steps are printed.
 """
 
@@ -11,12 +12,15 @@ import sys
 import time
 from collections.abc import Sequence
 
-from tests.exploration.cases import CI, FULL, Case
-from tests.exploration.parallel import explore_all
+from tests.exploration.parallel import CI, FULL, Case, ballots, explore_all
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.exploration", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.exploration",
+        description=__doc__,
+        epilog=f"Cases: {names(CI)}; with --full also {names(FULL)}.",
+    )
     parser.add_argument("cases", nargs="*", metavar="CASE")
     parser.add_argument("--full", action="store_true", help="also the cases that take minutes")
     parser.add_argument("--processes", type=int, default=2, help="default %(default)s")
@@ -29,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return report(cases, processes=asked.processes)
 
 
+def names(cases: Sequence[Case]) -> str:
+    return ", ".join(case.name for case in cases)
+
+
 def report(cases: Sequence[Case], *, processes: int) -> int:
     """Explore these cases and print a line for each order of ballots; returns the exit code."""
     began = time.monotonic()
@@ -37,12 +45,12 @@ def report(cases: Sequence[Case], *, processes: int) -> int:
     print(f"{'case':{width}}     states transitions  L1 runs    looks  seconds   MB  verdict")
     for case, order, found in explore_all(cases, processes=processes):
         states, transitions = states + found.states, transitions + found.transitions
-        names = " < ".join(f"{case.all_ops[i].name}{'abcd'[k] if k else ''}" for i, k in order)
         verdict = "VIOLATED" if found.violation else "kept"
         print(
             f"{case.name:{width}} {found.states:10,} {found.transitions:11,} "
             f"{found.lone:8,} {found.looks:8,} "
-            f"{found.seconds:8.1f} {found.megabytes:4}  {verdict} (ballots {names}{case.bound})",
+            f"{found.seconds:8.1f} {found.megabytes:4}  {verdict} "
+            f"(ballots {ballots(case, order)}{case.bound})",
             flush=True,
         )
         if found.violation:

@@ -14,8 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.exploration.cases import CI, FLOORS, FULL
-from tests.exploration.parallel import explore_all
+from tests.exploration.parallel import CI, FLOORS, FULL, ballots, claims, explore_all
 from tests.prove.bugs import EVERY_BUG, HARMLESS, Catch, catch
 from tests.simulation.campaign import CHANGES, campaign, explain
 
@@ -38,7 +37,7 @@ def main() -> int:
         "--changes", type=int, default=600, help="... with changes of the electorate (default %(default)s)"
     )
     parser.add_argument(
-        "--full", action="store_true", help="explore three operations at once too: half an hour more"
+        "--full", action="store_true", help="explore three operations at once too, and more changes"
     )
     parser.add_argument("--brief", action="store_true", help="do not print how each bug shows itself")
     parser.add_argument(
@@ -66,16 +65,15 @@ def main() -> int:
 
 
 def explorations(*, full: bool, jobs: int) -> Iterator[Row]:
-    """S1 to S3 and L1 in every state that few operations can reach; a row for each order of their ballots."""
+    """The promises in every state that few operations can reach; a row for each order of their ballots."""
     states: Counter[str] = Counter()
     cases = [*CI, *(FULL if full else ())]
     for case, order, found in explore_all(cases, processes=jobs):
         states[case.name] += found.states
-        ids = " < ".join(f"{case.all_ops[op].name}{'abcd'[nth] if nth else ''}" for op, nth in order)
         if found.violation:
             print(found.violation, *(f"    {line}" for line in found.trace), sep="\n")
         yield Row(
-            f"S1-S3, L1: {case.name}, {case.n} voters, {ids}{case.bound}",
+            f"{claims(case)}, {ballots(case, order)}{case.bound}",
             f"{found.states:,} states",
             "VIOLATED" if found.violation else "kept",
             not found.violation,

@@ -16,15 +16,15 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.exploration.changes import planted as changes_planted
+from tests.exploration.parallel import Found
 from tests.exploration.planted import CAUGHT, SAFE, explore_with_bug
 from tests.judging.operation import Violation
 from tests.simulation import change_bugs, edge_bugs
 from tests.simulation.bugs import BUGS
-from tests.simulation.change_situations import SITUATIONS as CHANGES_ON_PURPOSE
-from tests.simulation.change_situations import Stage
 from tests.simulation.chaos import Disks
 from tests.simulation.disks import SqliteDisks
-from tests.simulation.planted import CHANGES, DIRECTED, ENOUGH, ENOUGH_CHANGES, RANDOM
+from tests.simulation.planted import DIRECTED, ENOUGH, RANDOM
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.schedule import schedule
 from tests.simulation.script import Play
@@ -34,7 +34,6 @@ from tests.simulation.situations import SITUATIONS
 EDGE_SHAPE = "4"
 SQLITE_SHAPE = "3"
 PATIENCE_S = 3.0
-PATIENCE_WITH_CHANGES_S = 1.0
 HARMLESS_SCHEDULES = 60
 
 EDGE_BUGS = (*edge_bugs.ON_MEMORY, *edge_bugs.ON_SQLITE, *edge_bugs.DIRECTED)
@@ -55,24 +54,13 @@ class Catch(NamedTuple):
 def catch(bug: str) -> Catch:
     """Plant a bug in this process, which is not to be used for anything else, and look who notices."""
     if bug in CAUGHT or bug in SAFE:
-        found = explore_with_bug(bug)
-        after = f"{found.states:,} states"
-        if not found.violation:
-            return Catch(bug, "", after)
-        return Catch(
-            bug, "explorer", f"{after}, {len(found.trace)} steps", found.violation, tuple(found.trace)
-        )
+        return _explored(bug, explore_with_bug(bug))
+    if bug in changes_planted.CAUGHT:
+        return _explored(bug, changes_planted.explore_with_bug(bug))
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         if bug in change_bugs.HARMLESS:
             change_bugs.HARMLESS[bug](patch)
             return _at_random(bug, "3-others", HARMLESS_SCHEDULES)
-        if bug in change_bugs.BUGS:
-            change_bugs.BUGS[bug](patch)
-            if bug in CHANGES:
-                return _at_random(bug, CHANGES[bug], ENOUGH_CHANGES, patience_s=PATIENCE_WITH_CHANGES_S)
-            course, situation = CHANGES_ON_PURPOSE[bug]
-            stage = Stage(course)
-            return _on_purpose(bug, "situation", stage.transcript, lambda: situation(stage))
         if bug in BUGS:
             BUGS[bug](patch)
             if bug in RANDOM:
@@ -92,6 +80,13 @@ def catch(bug: str) -> Catch:
             caught = _on_purpose(bug, "situation", [], lambda: SITUATIONS[bug](Path(folder)))
         lines = tuple(talk.getvalue().splitlines())
         return caught._replace(after=f"{len(lines)} steps", trace=lines)
+
+
+def _explored(bug: str, found: Found) -> Catch:
+    after = f"{found.states:,} states"
+    if not found.violation:
+        return Catch(bug, "", after)
+    return Catch(bug, "explorer", f"{after}, {len(found.trace)} steps", found.violation, tuple(found.trace))
 
 
 _numbers = count()
