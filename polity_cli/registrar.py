@@ -246,6 +246,7 @@ def _newest(session: Session, deadline: float) -> tuple[Electorate, dict[str, Pa
     mine = (NO_POLITY, electorate.polity)
     if any(page.polity not in mine for page in pages.values()):
         raise two_polities(electorate.polity, {node: page.polity for node, page in pages.items()})
+    session.adopt(electorate)
     ahead = max(pages.values(), key=lambda page: page.epoch, default=None)
     if ahead is not None and ahead.epoch > electorate.epoch:
         record = session.conductor.learn_record(ahead.digest, timeout_s=left(deadline))

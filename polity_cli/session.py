@@ -72,6 +72,7 @@ class Session:
         self.node = node_name(serf)
         self._network = SerfNetwork(serf, namespace)
         self._electorate: Electorate | None = None
+        self._learned: Electorate | None = None
         self.founded: Electorate | None = None
         path = ledger_path(state_dir, namespace, self.node)
         readable = os.access(path, os.R_OK | os.W_OK)
@@ -171,8 +172,7 @@ class Session:
         deadline = deadline_of(timeout_s)
         electorate = self.electorate(timeout_s=timeout_s)
         roles = self.conductor.list_roles(electorate, timeout_s=left(deadline))
-        if self.conductor.electorate not in (None, electorate):
-            self.adopt(self.conductor.electorate)
+        self._adopt_what_was_met(electorate)
         return roles
 
     def remembered_roles(self) -> tuple[str, ...]:
@@ -261,7 +261,7 @@ class Session:
             learned = self.conductor.learn_electorate(timeout_s=timeout_s)
             if learned is not None:
                 self._make_sure_it_is_the_only_one(learned, timeout_s)
-                self.adopt(learned)
+                self._electorate = self._learned = learned
         return self._electorate
 
     def _make_sure_it_is_the_only_one(self, learned: Electorate, timeout_s: float) -> None:
@@ -328,9 +328,15 @@ class Session:
         outcome = self.conductor.run(
             order, electorate, local=local, timeout_s=left(deadline), at_least_of=wanted
         )
-        if self.conductor.electorate not in (None, electorate):
-            self.adopt(self.conductor.electorate)
+        self._adopt_what_was_met(electorate)
         return outcome
+
+    def _adopt_what_was_met(self, electorate: Electorate) -> None:
+        """Enter what was learnt before or in an operation that met no other polity, and only then."""
+        met = self.conductor.electorate or electorate
+        if met != electorate or self._learned is not None:
+            self._learned = None
+            self.adopt(met)
 
     def _hint(self, role: str, electorate: Electorate) -> Register | None:
         """What this node's voter remembers of a role, if it is a voter and has entered this very record.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 
@@ -20,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--first-seed", type=int, default=0, help="seed of the first of them (default %(default)s)"
     )
+
+
+def pytest_configure() -> None:
+    """Whoever starts tests in the background of a shell has them ignore Ctrl-C, and all they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _ORDER = ("serf/", "netns/", "exploration/test_five", "simulation/", "exploration/")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 ASK_AGAIN_S = 0.5
+LONGEST_WAIT = 4
 YIELD_S = (1.0, 3.0)
 """A founding takes 1 to 3 s: whoever calls the roll sooner only stops it."""
 LONGEST_YIELD = 4
@@ -167,7 +168,10 @@ def wake(f: Founding, now_s: float, draws: Draws) -> Move:
         return _roll_call(f, now_s, draws)
     if f.phase is Phase.ENTER and f.asks >= ENTER_ASKS:
         return _done(f, Verdict.FOUNDED, record=f.record)
-    return Move(f._replace(asks=f.asks + 1, wake_at_s=now_s + ASK_AGAIN_S), _messages(f))
+    # Voters that are slow must not be asked the more for it. Who misses the telling is told later.
+    patience = 1 if f.phase is Phase.ENTER else min(f.asks, LONGEST_WAIT)
+    wait_s = ASK_AGAIN_S * patience
+    return Move(f._replace(asks=f.asks + 1, wake_at_s=now_s + wait_s), _messages(f))
 
 
 def give_up(f: Founding) -> Move:

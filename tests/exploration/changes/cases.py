@@ -116,6 +116,7 @@ COURSES: dict[str, tuple[Voters, Voters]] = {
     "3-1": (THREE, (0,)),
     "3-4": (THREE, FOUR),
     "3-5": (THREE, FIVE),
+    "5-3": (FIVE, THREE),
     "3-others": (THREE, OTHERS),
 }
 """Old voters and new ones, by the names that random schedules have for them."""
@@ -135,6 +136,12 @@ _JOINT = (elect("A", 0, 2), elect("B", 5, 2, 3))
 JOINT = {course: across(course, "joint", *_JOINT, limit=LIMITS.get(course)) for course in COURSES}
 """Two are in the joint epoch, and one of them goes on in the next."""
 
+HANDED_ON = across("1-3", "handed-on", *_STANDS, coordinators=(Coordinator("C"), Coordinator("D")))
+"""Two bring the change to its end, or one of them does, from wherever the other has left it."""
+
+RIVALS = Case("3-4/rivals", THREE, FOUR, (), (Coordinator("C", FOUR), Coordinator("D", (0, 1))))
+"""Two begin different changes."""
+
 TRAVELS = across("1-4", "votes-travel", elect("A", 0, 1, stands=True), elect("B", 5, 2, 3))
 """New voters that are not enrolled yet vote before the change: f of the next electorate, and no old one."""
 
@@ -142,11 +149,14 @@ CI = (
     TRAVELS,
     *(STANDS[course] for course in ("1-3", "3-1", "3-4", "3-others")),
     JOINT["1-3"],
+    HANDED_ON,
+    RIVALS,
 )
 """In half a minute."""
 
 FULL = (
     STANDS["3-5"],
+    STANDS["5-3"],
     *(JOINT[course] for course in ("3-1", "3-4", "3-5", "3-others")),
     across("1-3", "recall+elect", recall("R", 2), elect("B", 5, 2, 3)),
     across("1-3", "elect+recall", elect("A", 0, 2), recall("R", 2, 3)),

@@ -67,7 +67,7 @@ def test_an_exploration_that_is_cut_stops_there() -> None:
 
 ALONE = across("1-3", "one alone", elect("A", 0, 1, stands=True))
 UNTIL = across("1-3", "one in two epochs", elect("A", 0, 1, 2))
-EMPTIED = across("3-1", "a recall of nothing", recall("R", 1, 2))
+EMPTIED = across("3-1", "a recall of nothing", recall("R", 2))
 
 
 @pytest.mark.parametrize("case", [ALONE, UNTIL, EMPTIED], ids=lambda case: case.name)
