@@ -154,7 +154,7 @@ class _Service:
                     ) as session,
                 ):
                     try:
-                        give_back(session, self._settings, session.node, _say)
+                        self._give_back(session)
                         tend(
                             session,
                             self._settings.upkeep,
@@ -171,6 +171,13 @@ class _Service:
                 failures += 1
                 if _is_worth_a_line(failures):
                     _say(f"the electorate was not looked after ({failures} times running): {error}")
+
+    def _give_back(self, session: Session) -> None:
+        """Nothing of the electorate's upkeep depends on it."""
+        try:
+            give_back(session, self._settings, session.node, _say)
+        except (PolityError, OSError) as error:
+            _say(f"a role that a killed run has left held is not given back yet: {error}")
 
     def _serve(self, client: SerfClient, event: Event | None) -> None:
         if client is not self._greeted:

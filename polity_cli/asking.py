@@ -290,9 +290,11 @@ class Asker:
         if self.passes_over_others:
             return
         enrolled = {e.node for e in electorate.voters}
+        with suppress(SerfError):
+            self._nodes = self._nodes or self.network.members()
         strangers = {
             node.name
-            for node in self._nodes or self.network.members()
+            for node in self._nodes
             if node.votes and node.status == "alive" and node.name not in enrolled
         }
         patience_s = min(max(_STRANGERS_MIN_S, self._after()), _STRANGERS_MAX_S)

@@ -131,7 +131,7 @@ class Conductor(Asker):
                 c = change.give_up(before if move.send else c).change
             if c.outcome is not None:
                 self.electorate = c.outcome.electorate
-                self._meet_strangers(self.electorate, deadline)
+                self._meet_strangers(self.electorate, deadline, _what_changed(c.outcome))
                 return c.outcome
             ended = change.give_up(c).change.outcome
             in_doubt = ended is not None and ended.may_take_effect
@@ -223,6 +223,13 @@ def _all_the_same(role: str, outcome: Outcome) -> str:
         return _WARNING if outcome.may_take_effect else ""
     what = f"{role} is vacant" if tenure.holder is None else f"{tenure.holder} holds {role}"
     return f"decided where this was asked, all the same: {what} (term {tenure.term}); "
+
+
+def _what_changed(outcome: ChangeOutcome) -> str:
+    """What came of a change that two polities overshadow."""
+    if outcome.verdict is change_state.Verdict.CHANGED:
+        return f"changed where this was asked, all the same: electorate {outcome.electorate.epoch}; "
+    return _WARNING if outcome.may_take_effect else ""
 
 
 def _in_doubt(error: SerfError, look: str) -> OutcomeUnknown:

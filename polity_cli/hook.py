@@ -60,8 +60,10 @@ def _look_for_orphans() -> None:
     state_dir, namespace = load_for_voter()
     node = os.environ.get("SERF_SELF_NAME", "")
     begin = f"{namespace}@{node}."
-    if not any(name.startswith(begin) and name.endswith(".run") for name in os.listdir(state_dir)):
-        return  # as nearly always: no more is imported
+    with os.scandir(state_dir) as entries:
+        names = (e.name for e in entries if e.name.endswith(".run") and e.stat().st_size)
+        if not any(name.startswith(begin) for name in names):
+            return  # as nearly always: no more is imported
     from polity_cli.edges.runs import is_left_behind, paths
 
     if any(map(is_left_behind, paths(state_dir, namespace, node))):
@@ -74,7 +76,7 @@ def _hand_over(where: list[str]) -> None:
 
     with open(os.devnull, "r+b") as nothing:
         subprocess.Popen(
-            [sys.executable, "-m", "polity_cli", "voters", "tend", *where],
+            [sys.executable, "-P", "-m", "polity_cli", "voters", "tend", *where],
             stdin=nothing,
             stdout=nothing,
             stderr=nothing,

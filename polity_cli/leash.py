@@ -8,7 +8,8 @@
                     ◄────       started PID  or `failed ERRNO`
     signal NUMBER   ────►                    to the whole group
     stop            ────►                    TERM to the group, and KILL after the kill grace
-                    ◄────       stopping     the deadline has passed, or the runner has gone
+                    ◄────       late         the deadline has passed: nothing was started
+                    ◄────       stopping     the deadline has passed while it runs
                     ◄────       ended STATUS as waitpid(2) gives it
     done            ────►                    all is over
 
@@ -50,12 +51,15 @@ def boottime_s() -> float:
 class _Leash:
     """Its own descriptors, `orders` and `news` among them, do not reach the command."""
 
-    def __init__(self, argv: list[str], kill_grace_s: float, orders: int, news: int) -> None:
+    def __init__(
+        self, argv: list[str], kill_grace_s: float, orders: int, news: int, ignored: set[signal.Signals]
+    ) -> None:
         self._argv = argv
         self._kill_grace_s = kill_grace_s
         self._orders = orders
         self._news = news
         self._runners = os.getpgid(os.getppid())
+        self._ignored = ignored
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._until_s = 0.0
         self._pid = 0
@@ -105,6 +109,9 @@ class _Leash:
                 self.is_over = True
 
     def _start(self) -> None:
+        if boottime_s() >= self._until_s:
+            self._say("late")
+            return
         failure_r, failure_w = os.pipe()
         try:
             pid = os.fork()
@@ -131,8 +138,7 @@ class _Leash:
                 os._exit(1)  # the leash was killed before the kernel knew
             os.setpgid(0, 0)
             _hand_terminal(self._runners, os.getpid())
-            for number in (*_KEPT_OUT, signal.SIGPIPE, signal.SIGTTOU):
-                signal.signal(number, signal.SIG_DFL)
+            _reset_signals(self._ignored)
             os.execvp(self._argv[0], self._argv)
         except OSError as error:
             os.write(failure, str(error.errno).encode())
@@ -176,6 +182,12 @@ class _Leash:
             os.write(self._news, line.encode() + b"\n")
 
 
+def _reset_signals(ignored: set[signal.Signals]) -> None:
+    """Signals as they were when polity was started: what was ignored then, by nohup(1) for one, stays so."""
+    for number in (*_KEPT_OUT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU):
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
+
 def _signal_group(group: int, number: int) -> None:
     # All of it may have ended, or run as somebody else now.
     with suppress(ProcessLookupError, PermissionError):
@@ -199,15 +211,16 @@ def main() -> NoReturn:
     orders, news, lock = map(int, fds.split(","))
     for fd in (orders, news, lock):
         os.set_inheritable(fd, False)
+    ignored = {number for number in _KEPT_OUT if signal.getsignal(number) is signal.SIG_IGN}
     for number in _KEPT_OUT:
         signal.signal(number, signal.SIG_IGN)
-    leash = _Leash(sys.argv[4:], float(kill_grace_s), orders, news)
+    leash = _Leash(sys.argv[4:], float(kill_grace_s), orders, news, ignored)
     leash.serve()
     if leash.is_orphan:
         # The lock goes with it: nobody runs this here again before it is decided what is given back.
         os.set_inheritable(lock, True)
-        for number in _KEPT_OUT:
-            signal.signal(number, signal.SIG_DFL)
+        os.dup2(2, 1)  # standard output is the command's
+        _reset_signals(ignored)
         os.execv(sys.executable, [sys.executable, *json.loads(give_back)])
     os._exit(0)
 

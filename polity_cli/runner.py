@@ -44,16 +44,17 @@ from polity_cli.session import Session
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from polity_cli.core.tenure import Tenure
     from polity_cli.settings import Settings
 
-LOST = 122
-"""The exit code of a run whose role was lost, so that its command was ended."""
-
 _GIVEN_BACK = (Verdict.RECALLED, Verdict.VACANT, Verdict.GUARD)
 _UNSTARTED = {errno.ENOENT: 127, errno.EAGAIN: 125, errno.ENOMEM: 125}
 _PEEK_S = 0.5
+_LOOK_S = 0.5
+_LEASH_S = 1.0
+"""How much later than it should a leash may have ended the command."""
 _NEWS = b"\0"
 """Beside the numbers of signals in the pipe that wakes the runner."""
 _LONGEST_ASK_S = 5.0
@@ -86,11 +87,22 @@ class Ended(Record):
 def give_back(session: Session, settings: Settings, node: str, log: Callable[[str], None]) -> None:
     """Resign what runs that were killed on this node have left held. Raises PolityError."""
     for role, term, claimed in orphans(settings.state_dir, settings.namespace, node):
-        outcome = session.recall(role, holder=node, term=term)
+        with _in_one_polity(session):
+            outcome = session.recall(role, holder=node, term=term or None, timeout_s=_LONGEST_ASK_S)
         if outcome.verdict in _GIVEN_BACK:
             claimed.clear()
         if outcome.verdict is Verdict.RECALLED:
-            log(f"gave {role} (term {term}) back: what ran it on {node} was killed")
+            log(f"gave {role} back: what ran it on {node} was killed")
+
+
+@contextmanager
+def _in_one_polity(session: Session) -> Iterator[None]:
+    """Ask only this node's own polity: what runs must not end because a node of another one has joined."""
+    session.conductor.passes_over_others = True
+    try:
+        yield
+    finally:
+        session.conductor.passes_over_others = False
 
 
 class _Confirmer(threading.Thread):
@@ -145,6 +157,8 @@ class Run(Record):
     argv: tuple[str, ...]
     bounds: Bounds
     claimed: Claimed
+    where: tuple[str, ...]
+    """The options that say where things are, as they were given."""
     confirmed_s: float
     """When the tenure was known to be this one, by `boottime_s`."""
     say: Callable[[str], None]
@@ -161,6 +175,7 @@ class Run(Record):
                 timeout_s=limit_s,
             ) as serf,
             Session(serf, namespace=settings.namespace, state_dir=settings.state_dir) as session,
+            _in_one_polity(session),
         ):
             yield session
 
@@ -197,11 +212,8 @@ class Run(Record):
 
     def words_to_give_back(self) -> list[str]:
         """The command that gives the role back, for the leash."""
-        settings = self.settings
-        where = ["--rpc-addr", settings.rpc_addr, "--state-dir", settings.state_dir]
-        where += ["--namespace", settings.namespace]
         limits = ["--term", str(self.tenure.term), "--timeout", "60", "--wait"]
-        return ["-m", "polity_cli", "resign", *where, *limits, "--", self.role]
+        return ["-P", "-m", "polity_cli", "resign", *self.where, *limits, "--", self.role]
 
 
 class Runner:
@@ -217,6 +229,7 @@ class Runner:
         self._ended: Ended | None = None
         self._lost = ""
         self._doubtful = False
+        self._before: dict[signal.Signals, Any] = {}
 
     def run(self, *, is_unwanted: Callable[[], bool]) -> Ended | None:
         """Run until the command ends or the role is lost. Signals that come meanwhile are the command's.
@@ -228,8 +241,11 @@ class Runner:
         os.set_blocking(wake_w, False)
         orders_r, self._orders = os.pipe()
         news_r, news_w = os.pipe()
-        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+        # What is ignored stays so, as nohup(1) wants it.
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, lambda *_: None) for number in heard}
         fds = (orders_r, news_w, work.claimed.fd)
         for fd in fds:
             os.set_inheritable(fd, True)
@@ -237,6 +253,7 @@ class Runner:
         self._leash = subprocess.Popen(
             [
                 sys.executable,
+                "-P",
                 "-m",
                 "polity_cli.leash",
                 ",".join(map(str, fds)),
@@ -262,20 +279,29 @@ class Runner:
                 selector.register(news_r, selectors.EVENT_READ, lambda: self._hear_leash(news_r))
                 selector.register(wake_r, selectors.EVENT_READ, lambda: self._wake_up(wake_r, confirmer))
                 while self._ended is None:
-                    for key, _ in selector.select():
+                    for key, _ in selector.select(_LOOK_S):
                         key.data()
+                    self._look_after_leash()
             return self._ended
         finally:
             confirmer.stop()
             signal.set_wakeup_fd(-1)
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def close(self) -> None:
-        """All is over, the role given back or not: the leash has nothing to do any more."""
+        """All is over, the role given back or not: the leash has nothing to do any more, nor have signals."""
         self._order("done")
         os.close(self._orders)
         self._leash.wait()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _look_after_leash(self) -> None:
+        """A leash that was stopped cannot end the command: then both are killed."""
+        bounds = self._work.bounds
+        if self._ended is None and boottime_s() >= self._until_s + bounds.kill_grace_s + _LEASH_S:
+            self._lose(f"no quorum has confirmed it for {bounds.grace_s:g} s")
+            self._leash.kill()
+            self._leash_is_gone()
 
     def _order(self, line: str) -> None:
         with suppress(BrokenPipeError):
@@ -294,6 +320,9 @@ class Runner:
                     code = _UNSTARTED.get(int(number), 126)
                     self._work.say(f"{self._work.argv[0]}: {os.strerror(int(number))}")
                     self._ended = Ended(code)
+                case ["late"]:
+                    self._lose("it was won too long ago to start the command now")
+                    self._ended = Ended(0, self._lost)
                 case ["stopping"]:
                     grace = self._work.bounds.grace_s
                     self._lose(f"no quorum has confirmed it for {grace:g} s")

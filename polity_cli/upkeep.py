@@ -142,7 +142,7 @@ def _start(arguments: tuple[str, ...]) -> None:
 
     with suppress(OSError):
         subprocess.Popen(
-            [sys.executable, "-m", "polity_cli", "voters", "tend", *arguments],
+            [sys.executable, "-P", "-m", "polity_cli", "voters", "tend", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

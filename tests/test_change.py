@@ -403,6 +403,24 @@ def test_a_voter_of_another_polity_stops_a_change() -> None:
         alter(network, record, roll(1, 2, 3, 4))
 
 
+def test_a_change_that_is_made_says_so_though_voters_of_another_polity_answer_later() -> None:
+    network, record = polity(3, 6)
+    others = ("n4", "n5", "n6")
+    network.enter(record_of(network, others, polity=b"polity-2"), *others)
+
+    def hold_back(node: str, data: bytes) -> list[tuple[str, bytes]]:
+        if node not in others:
+            return [(node, data)]
+        network.send_answer(node, data, after_s=0.4)
+        return []
+
+    network.tamper = hold_back
+    with pytest.raises(TwoPolities) as caught:
+        alter(network, record, record.current._replace(rule=QuorumPercentage(0.6, 1)))
+    assert network.voters["n1"].me().epoch == 3
+    assert caught.value.hint.startswith("changed where this was asked, all the same: electorate 3; part the")
+
+
 def test_more_roles_than_one_answer_can_list_are_all_carried_over() -> None:
     network, record = polity(3, 6)
     roles = [f"{'long name ' * 8}{number:03}" for number in range(40)]

@@ -5,22 +5,35 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from polity_cli import runner as runner_room
+from polity_cli.core.operation import Verdict
 from polity_cli.core.tenure import Tenure
 from polity_cli.edges import runs
+from polity_cli.edges.serf_rpc import SerfClient
 from polity_cli.errors import BadConfiguration, BadInput
 from polity_cli.leash import boottime_s
-from polity_cli.runner import Bounds, Ended, Run, Runner
+from polity_cli.runner import Bounds, Ended, Run, Runner, give_back
 from polity_cli.settings import Settings
 
 SETTINGS = Settings("127.0.0.1:1", None, "", "polity", None)
 
 
-def work(folder: Path, *argv: str, said: list[str] | None = None, bounds: Bounds = Bounds()) -> Run:  # noqa: B008
-    """A run in a term that was confirmed just now, on a node whose agent does not answer."""
+def work(
+    folder: Path,
+    *argv: str,
+    said: list[str] | None = None,
+    bounds: Bounds = Bounds(),  # noqa: B008
+    ago_s: float = 0.0,
+) -> Run:
+    """A run in a term that was confirmed a while ago, on a node whose agent does not answer."""
     claimed = runs.claim(str(folder), "polity", "n1", "job")
     assert claimed is not None
     return Run(
@@ -31,7 +44,8 @@ def work(folder: Path, *argv: str, said: list[str] | None = None, bounds: Bounds
         argv=argv,
         bounds=bounds,
         claimed=claimed,
-        confirmed_s=boottime_s(),
+        where=("--state-dir", str(folder)),
+        confirmed_s=boottime_s() - ago_s,
         say=(lambda text: None) if said is None else said.append,
     )
 
@@ -81,6 +95,78 @@ def test_without_an_agent_the_command_ends_when_its_grace_is_over(tmp_path: Path
         "nobody confirms that n1 still holds job",
         "n1 has lost job (term 7)",
     ]
+
+
+def test_a_leash_that_is_stopped_cannot_keep_the_command_running(tmp_path: Path) -> None:
+    bounds = Bounds(check_s=0.2, grace_s=1.0, kill_grace_s=0.5)
+    runner = Runner(work(tmp_path, "/bin/sh", "-c", f"echo $$ >{tmp_path}/pid; exec sleep 60", bounds=bounds))
+
+    def stop_the_leash() -> None:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().endswith("\n"):
+            time.sleep(0.01)
+        os.kill(runner._leash.pid, signal.SIGSTOP)
+
+    helper = threading.Thread(target=stop_the_leash)
+    helper.start()
+    ended = runner.run(is_unwanted=lambda: False)
+    helper.join()
+    runner.close()
+    assert ended == Ended(128 + signal.SIGKILL, "no quorum has confirmed it for 1 s")
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(200):
+        if not Path(f"/proc/{pid}").exists() or ") Z " in Path(f"/proc/{pid}/stat").read_text():
+            return
+        time.sleep(0.01)
+    raise AssertionError("the command lives on")
+
+
+def test_a_role_won_too_long_ago_starts_nothing(tmp_path: Path) -> None:
+    runner = Runner(work(tmp_path, "/bin/sh", "-c", f"touch {tmp_path}/started", ago_s=31.0))
+    ended = runner.run(is_unwanted=lambda: False)
+    runner.close()
+    assert ended is not None
+    assert ended.lost == "it was won too long ago to start the command now"
+    assert not (tmp_path / "started").exists()
+
+
+class FakeSession:
+    """Notes what is recalled, and whether other polities are passed over meanwhile."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.conductor = SimpleNamespace(passes_over_others=False)
+        self.recalled: list[tuple[str, int | None, bool]] = []
+
+    def __enter__(self) -> FakeSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def recall(self, role: str, *, holder: str, term: int | None, timeout_s: float) -> SimpleNamespace:
+        self.recalled.append((role, term, self.conductor.passes_over_others))
+        return SimpleNamespace(verdict=Verdict.RECALLED)
+
+
+def test_what_was_left_held_is_given_back_whoever_else_has_joined(tmp_path: Path) -> None:
+    place = str(tmp_path), "polity", "n1"
+    for role, term in (("known", 7), ("not known yet", 0)):
+        claimed = runs.claim(*place, role)
+        assert claimed is not None
+        claimed.write(role, term)
+        claimed.close()
+    session, said = FakeSession(), list[str]()
+    give_back(session, SETTINGS._replace(state_dir=str(tmp_path)), "n1", said.append)  # type: ignore[arg-type]
+    assert sorted(session.recalled, key=str) == [("known", 7, True), ("not known yet", None, True)]
+    assert not session.conductor.passes_over_others
+    assert len(said) == 2
+    assert list(runs.orphans(*place)) == []
+
+
+def test_a_run_asks_its_own_polity_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SerfClient, "connect", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(runner_room, "Session", FakeSession)
+    with work(tmp_path, "true").session(1.0) as session:
+        assert session.conductor.passes_over_others
 
 
 def test_bounds_without_room_are_refused() -> None:

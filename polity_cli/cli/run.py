@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from polity_cli.cli.common import Command, Options, with_options
@@ -80,6 +82,8 @@ def run(
     from polity_cli.runner import Bounds
 
     check_role(role)
+    if "--" not in sys.argv:
+        raise click.UsageError("write -- before the command", ctx=click.get_current_context())
     bounds = Bounds(check, grace, kill_grace)
     bounds.check()
     _Shift(role, argv, keep, conflict_exit_code, report, bounds, options).run()
@@ -116,6 +120,7 @@ class _Shift:
         self._node = ""
         self._claimed: Claimed | None = None
         self._said = ""
+        self._later: list[Callable[[], None]] = []
 
     def run(self) -> NoReturn:
         from polity_cli.cli.running import Interrupted
@@ -153,7 +158,7 @@ class _Shift:
                     self._stand,
                     progress=self._progress,
                     interruption=self._interruption,
-                    later=[],
+                    later=self._later,
                 )
             except Failure as error:
                 hopeless = isinstance(error, BadInput | Unfit)
@@ -168,7 +173,7 @@ class _Shift:
         from polity_cli.cli.output import decide
         from polity_cli.core.operation import Purpose
         from polity_cli.edges.runs import claim
-        from polity_cli.errors import Busy
+        from polity_cli.errors import Busy, LostElection, NoQuorum
 
         session = visit.session
         self._node = session.node
@@ -180,10 +185,14 @@ class _Shift:
                 f"another `polity run` of {self._role} is under way on {session.node}",
                 hint="one at a time; with --wait this one takes its turn",
             )
+        # Whatever becomes of this process: what it may win is given back.
+        self._claimed.write(self._role, 0)
         outcome, error = decide(
             visit, Purpose.ELECT, self._role, lambda: session.elect(self._role, timeout_s=visit.left())
         )
         if error is not None:
+            if isinstance(error, LostElection | NoQuorum):
+                self._claimed.clear()
             raise error
         assert outcome.tenure is not None
         return outcome.tenure
@@ -209,6 +218,7 @@ class _Shift:
             argv=self._argv,
             bounds=self._bounds,
             claimed=claimed,
+            where=self._options.where(),
             confirmed_s=confirmed_s,
             say=lambda text: say(f"polity: {text}"),
         )
@@ -273,6 +283,8 @@ class _Shift:
         }
         if self._report is not None:
             _write(self._report, data)
+        for work in self._later[-1:]:
+            work()
         leave(code)
 
 

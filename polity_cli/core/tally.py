@@ -35,7 +35,7 @@ def select(states: States, test: Callable[[State], bool]) -> frozenset[bytes]:
 
 
 def newer(first: State, second: State) -> State:
-    """The later of two states of one voter: nothing in a ledger ever goes back."""
+    """The later of two states of one voter in one epoch: there, nothing in a ledger ever goes back."""
 
     def age(state: State) -> tuple[Ballot, Ballot, Ballot]:
         return state.promised, state.accepted, state.confirmed_ballot

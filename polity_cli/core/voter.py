@@ -11,6 +11,7 @@ the reply. The rules, with b the base of a stand and B its ballot:
               3. else if accepted == b and promised <= b.fast: promised = accepted = b.fast, take the tenure
               4. unless NO: if B > promised: promised = B
     announce  if newer: confirmed = it; then accept it as above
+    entering another epoch: a fast vote of an older one is taken back (`on_entering`)
 
 A vote (3) raises `promised` twice: to b.fast, so that a late copy of the base cannot undo the vote, and to
 B (4), so that nothing decided below B can contain it. NO needs c < B for the same reason: a tenure decided

@@ -352,8 +352,12 @@ class Transaction:
         if me == self.me:
             return
         voted = self._execute("SELECT role FROM register WHERE accepted_kind = ?", (FAST,))
-        for (role,) in voted:
-            self._put(role, on_entering(self.me, me.epoch, self._ledger._view(role)[1]))
+        try:
+            registers = {role: self._ledger._view(role)[1] for (role,) in voted}
+        except FAULTS as error:
+            raise readable(error, self._ledger.path) from error
+        for role, register in registers.items():
+            self._put(role, on_entering(self.me, me.epoch, register))
         self.register = on_entering(self.me, me.epoch, self.register)
         self._execute("UPDATE self SET polity = ?, epoch = ?, digest = ?", (me.polity, me.epoch, me.digest))
         self.me = me

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import suppress
+from time import monotonic, sleep
 
 from polity_cli.errors import BadConfiguration
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 SUFFIX = ".run"
 _TRIED_LATELY_S = 30.0
+_GLANCE_S = 0.3
+"""Somebody may only be looking what is held."""
+_BYTES = 400
 
 
 class Claimed:
@@ -28,7 +32,7 @@ class Claimed:
         self.fd = fd
 
     def write(self, role: str, term: int) -> None:
-        """Remember what is held, durably."""
+        """Remember what is held, or, with term 0, may soon be, durably. Raises BadConfiguration."""
         import json
 
         self._put(json.dumps({"role": role, "term": term, "pid": os.getpid()}).encode())
@@ -51,10 +55,15 @@ class Claimed:
         os.close(self.fd)
 
     def _put(self, data: bytes) -> None:
-        # Shorter than a sector: there is no half of it after a crash, only the one or the other.
-        os.pwrite(self.fd, data, 0)
-        os.ftruncate(self.fd, len(data))
-        os.fsync(self.fd)
+        # Of one length and shorter than a sector: there is no half of it after a crash.
+        try:
+            if data:
+                os.pwrite(self.fd, data.ljust(_BYTES), 0)
+            else:
+                os.ftruncate(self.fd, 0)
+            os.fsync(self.fd)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
 
 def claim(state_dir: str, namespace: str, node: str, role: str) -> Claimed | None:
@@ -66,9 +75,12 @@ def claim(state_dir: str, namespace: str, node: str, role: str) -> Claimed | Non
 
 
 def orphans(state_dir: str, namespace: str, node: str) -> Iterator[tuple[str, int, Claimed]]:
-    """Roles and terms of runs that ended without giving the role back; each is locked until the next."""
+    """Roles and terms of runs that ended without giving the role back; each is locked until the next.
+
+    Term 0 is any: it was not known yet.
+    """
     for path in paths(state_dir, namespace, node):
-        found = _claim(path, create=False)
+        found = _claim(path, create=False) if os.path.getsize(path) else None
         if found is None:
             continue
         try:
@@ -118,13 +130,21 @@ def _claim(path: str, *, create: bool) -> Claimed | None:
     except OSError as error:
         if not create:
             return None
-        raise BadConfiguration(
-            f"{path} cannot be written: {error.strerror}",
-            hint="give a directory of your own with --state-dir, or run it as the user whose directory it is",
-        ) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return Claimed(path, fd)
+        raise _unwritable(path, error) from error
+    until_s = monotonic() + (_GLANCE_S if create else 0.0)
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return Claimed(path, fd)
+        except BlockingIOError:
+            if monotonic() >= until_s:
+                os.close(fd)
+                return None
+            sleep(0.01)
+
+
+def _unwritable(path: str, error: OSError) -> BadConfiguration:
+    return BadConfiguration(
+        f"{path} cannot be written: {error.strerror}",
+        hint="make room, give a directory of your own with --state-dir, or run it as the user whose it is",
+    )
