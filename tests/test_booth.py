@@ -355,6 +355,20 @@ def test_a_fast_vote_counts_in_its_own_epoch_and_in_the_joint_one_behind_it(
     assert ledger.me().serial > serial
 
 
+def test_an_entry_that_fails_takes_no_vote_back(ledger: AnyLedger) -> None:
+    found(ledger)
+    first, second = Ballot(3, b"proposer"), Ballot(5, b"proposer")
+    vacancy = Tenure(2, None, b"vacancy-")
+    head = (ATTEMPT, POLITY, 1)
+    ask(ledger, m.Accept(*head, "voted", first, vacancy))
+    ask(ledger, m.Stand(*head, "voted", first, vacancy, vacancy.filled_by("n1", b"claim---"), second))
+    before = ledger.me(), ledger.register("voted")
+    with pytest.raises(ZeroDivisionError), ledger.transaction(ELECTORATE) as turn:
+        turn.enter(turn.me._replace(epoch=3, digest=b"d" * 16))
+        raise ZeroDivisionError
+    assert (ledger.me(), ledger.register("voted")) == before
+
+
 def test_a_delta_is_a_whole_record_to_whoever_holds_the_other(ledger: AnyLedger) -> None:
     base = found(ledger)
     data = next_record(base)
