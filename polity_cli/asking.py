@@ -37,7 +37,7 @@ STRANGERS = "strangers"
 # How long others may answer, once it is clear that nothing comes of it, so that they can be named.
 _NAMING_S = 0.3
 # How long a decided operation waits for voters that are not enrolled: as long again as it took, within these.
-_STRANGERS_MIN_S = 0.3
+_STRANGERS_MIN_S = 0.5
 _STRANGERS_MAX_S = 1.0
 
 

@@ -78,7 +78,7 @@ def test_one_survivor_of_five_is_rescued_and_takes_the_other_in(cluster: Cluster
 
     # The other survivor still belongs to the old polity, and both sides are told so.
     told_apart(n2, "who", "kept", other=rescued["polity"])
-    told_apart(n1, "who", "lost holder", other=shown["polity"])
+    wait_for(lambda: ask(n1, "who", "lost holder").code == UNFIT, 20, "who on n1 to hear of n2")
     wait_for(lambda: ask(n1, "voters").code == UNFIT, 20, "n1 to hear of n2")
     n2.kill()
     lose_ledger(n2)
