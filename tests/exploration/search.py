@@ -57,7 +57,7 @@ def explore(
     search = Search(Board(case, order, trust=trust, shortcuts=shortcuts, told=traced), traced=traced)
     violation, runs, looks = "", 0, 0
     trace: tuple[str, ...] = ()
-    with _no_garbage():
+    with no_garbage():
         try:
             search.run(limit)
             if with_lone:
@@ -156,7 +156,7 @@ def pack(place: Place) -> bytes:
 
 
 @contextmanager
-def _no_garbage() -> Iterator[None]:
+def no_garbage() -> Iterator[None]:
     """Millions of tuples without a cycle among them: looking for cycles would cost half of the time."""
     was = gc.isenabled()
     gc.disable()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from tests.exploration.changes.board import Act, Board, Place
 from tests.exploration.changes.cases import Case, Slot
 from tests.exploration.changes.judge import Judge
 from tests.exploration.changes.story import Way, named, story
+from tests.exploration.search import no_garbage
 from tests.judging.operation import Violation
 
 
@@ -45,7 +43,7 @@ def explore(case: Case, order: tuple[Slot, ...], *, limit: int | None = None) ->
     trace: tuple[str, ...] = ()
     at: Place = ()
     last: tuple[Act, Place] | None = None
-    with _no_garbage():
+    with no_garbage():
         try:
             start = board.start()
             came[start] = None
@@ -83,14 +81,3 @@ def _way(came: dict[Place, tuple[Place, Act] | None], at: Place, last: tuple[Act
         way.append((*before, at))
         at = before[0]
     return way[::-1]
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
