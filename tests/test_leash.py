@@ -224,14 +224,15 @@ def test_what_was_ignored_before_stays_so(tmp_path: Path) -> None:
 
 
 def test_signals_reach_all_of_the_group(start: Start, tmp_path: Path) -> None:
-    inner = f"trap 'echo inner >>{tmp_path}/heard; exit' USR1; while :; do sleep 0.05; done"
+    trap = f"trap 'echo inner >>{tmp_path}/heard; exit' USR1; echo in >{tmp_path}/in"
+    inner = f"{trap}; while :; do sleep 0.05; done"
     text = (
         f"sh -c \"{inner}\" & trap 'wait; exit 3' USR1; echo up >{tmp_path}/up; while :; do sleep 0.05; done"
     )
     runner = start(*shell(text))
     runner.go()
     written(tmp_path / "up")
-    time.sleep(0.3)  # for the inner shell's trap
+    written(tmp_path / "in")
     runner.order(f"signal {signal.SIGUSR1.value}")
     assert runner.ended() == 3
     assert written(tmp_path / "heard") == "inner"

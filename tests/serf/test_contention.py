@@ -10,7 +10,7 @@ from polity_cli.devcluster import DevCluster
 from tests.serf.conftest import ClusterFactory
 from tests.serf.verbs import NO, OK, UNKNOWN, VACANT, Said, ask, ask_all, found, tell
 
-ROUNDS = {"agent": 20, "hook": 6}
+ROUNDS = {"agent": 50, "hook": 10}
 
 
 @pytest.mark.parametrize("voters", ["agent", "hook"])

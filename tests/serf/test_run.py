@@ -230,7 +230,8 @@ def test_whoever_asks_to_stop_before_the_start_gets_no_start(nodes: DevCluster, 
         code, _, err = end(run)
         assert code in (NO_QUORUM, 6), err
     with running(n1, "job", "--wait", "--", *clock(started)) as run:
-        time.sleep(1.5)
+        assert run.stderr is not None
+        assert run.stderr.readline().startswith("polity: standing by for job: ")
         run.send_signal(signal.SIGTERM)
         assert end(run)[0] == 128 + signal.SIGTERM
     assert not started.exists()

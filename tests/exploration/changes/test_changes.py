@@ -135,5 +135,5 @@ def test_what_is_harmless_in_a_change_is_not_accused(name: str) -> None:
 )
 def test_without_its_bug_a_change_is_clean(case: Case) -> None:
     for order in orders(case):
-        found = explore(case, order, limit=400)
+        found = explore(case, order, limit=1_500)
         assert not found.violation, "\n".join((found.violation, *found.trace))
