@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         def roles(self, after: str = "", limit: int = 1000) -> list[str]: ...
         def record(self, digest: bytes) -> bytes | None: ...
         def transaction(self, role: str) -> Turn: ...
+        def is_set_back(self, reminders: bytes) -> bool: ...
 
 
 _ROLES_AT_ONCE = 64
@@ -58,7 +59,8 @@ def answer(ledger: VoterLedger, data: bytes) -> bytes | None:
     Raises `wire.Garbled` for bytes that are no message, having touched nothing, and LedgerError if the
     ledger fails: then nothing may be answered.
     """
-    reply = handle(ledger, wire.decode_message(data))
+    message, reminders = wire.decode_reminding(data)
+    reply = _stand_aside(ledger, message) if ledger.is_set_back(reminders) else handle(ledger, message)
     return None if reply is None else wire.encode(reply)
 
 
@@ -81,6 +83,14 @@ def handle(ledger: VoterLedger, message: m.Message) -> m.Reply | None:
                 turn.save(step.register)
             # What this came to in the ledger's count is known when it is over.
             return None if step.reply is None else step.reply._replace(serial=turn.me.serial)
+
+
+def _stand_aside(ledger: VoterLedger, message: m.Message) -> m.Reply | None:
+    """The answer of a voter whose ledger was set back, and only the newer one knew what it has said."""
+    if isinstance(message, m.Announce):
+        return None
+    me = ledger.me()
+    return m.Refusal(message.attempt, *me[:4], m.SET_BACK, me.serial)
 
 
 def _acceptable(ledger: VoterLedger, turn: Turn, message: m.Message) -> frozenset[bytes]:

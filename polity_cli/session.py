@@ -84,6 +84,7 @@ class Session:
             should_stop=should_stop,
             remembered=None if self.ledger is None else self.ledger.witness(),
         )
+        self._network.reminders = self.conductor.witness.reminders
 
     def __enter__(self) -> Session:
         return self

@@ -247,6 +247,13 @@ class Untouchable:
         raise AssertionError(f"somebody asked for {name}")
 
 
+class Untouched(Untouchable):
+    """One that was not set back, and of which nobody may know more."""
+
+    def is_set_back(self, reminders: bytes) -> bool:
+        return False
+
+
 @given(st.binary(max_size=200))
 def test_random_bytes_touch_nothing(data: bytes) -> None:
     with pytest.raises(wire.Garbled):
@@ -272,7 +279,7 @@ def test_a_reply_is_no_question_and_touches_nothing(reply: m.Reply) -> None:
 )
 def test_a_page_that_its_record_cannot_have_is_garbled_and_touches_nothing(offer: m.Offer | m.Delta) -> None:
     with pytest.raises(wire.Garbled, match=r"page|delta"):
-        booth.answer(Untouchable(), wire.encode(offer))  # type: ignore[arg-type]
+        booth.answer(Untouched(), wire.encode(offer))  # type: ignore[arg-type]
 
 
 @given(some.messages)

@@ -85,6 +85,7 @@ def test_the_hooks_rooms_load_no_others_of_the_house() -> None:
         "polity_cli.core.record",
         "polity_cli.core.tenure",
         "polity_cli.core.voter",
+        "polity_cli.core.witness",
         "polity_cli.edges",
         "polity_cli.edges.ledger",
         "polity_cli.edges.ledger_file",

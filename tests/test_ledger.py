@@ -29,10 +29,11 @@ from polity_cli.core.messages import NO_POLITY, Register
 from polity_cli.core.quorum import SimpleMajority
 from polity_cli.core.tenure import ELECTORATE, VACANT, Tenure
 from polity_cli.core.voter import Self
-from polity_cli.core.witness import SET_BACK
+from polity_cli.core.witness import SET_BACK, reminder
 from polity_cli.edges import ledger as ledger_room
 from polity_cli.edges import wire
 from polity_cli.edges.ledger import Ledger, Transaction
+from polity_cli.edges.ledger_copy import copy_ledger
 from polity_cli.edges.memory_ledger import MemoryLedger
 from polity_cli.errors import LedgerError
 from tests import strategies as some
@@ -217,7 +218,7 @@ def test_what_was_entered_is_kept(ledger: AnyLedger) -> None:
     with ledger.transaction(ELECTORATE) as turn:
         turn.enter(turn.me._replace(polity=POLITY, epoch=7, digest=DIGEST))
         assert turn.me.epoch == 7
-    assert ledger.me() == Self(voter, POLITY, 7, DIGEST, serial=1)
+    assert ledger.me() == Self(voter, POLITY, 7, DIGEST, serial=turn.me.serial)
     assert type(ledger.me()) is Self
 
 
@@ -232,6 +233,8 @@ class Twins(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.disk = open_ledger(f"{self.folder.name}/a.ledger")
         self.twin = MemoryLedger(self.disk.me().voter)
+        # The steps of the one on the disk are random, those of its twin are not; they come at the same time.
+        self.serials = {0: 0}
 
     def teardown(self) -> None:
         if hasattr(self, "disk"):
@@ -268,7 +271,7 @@ class Twins(RuleBasedStateMachine):
                 said += [turn.save_page(DIGEST, at, len(PAGES), PAGES[at]) for at in true_pages]
                 if entered is not None:
                     turn.enter(turn.me._replace(epoch=entered))
-                said += [turn.me, turn.register, turn.held, ledger.record(DIGEST)]
+                said += [turn.me._replace(serial=0), turn.register, turn.held, ledger.record(DIGEST)]
                 if fails:
                     raise Oops
             seen.append(said)
@@ -284,7 +287,10 @@ class Twins(RuleBasedStateMachine):
         if not hasattr(self, "disk"):
             return
         for role in (ELECTORATE, "a", "é", "never"):
-            assert self.disk.view(role) == self.twin.view(role)
+            (disk, seen), (twin, twins) = self.disk.view(role), self.twin.view(role)
+            assert (disk._replace(serial=twin.serial), seen) == (twin, twins)
+            assert self.serials.setdefault(twin.serial, disk.serial) == disk.serial
+        assert sorted(self.serials.values()) == list(self.serials.values())
         for digest in (DIGEST, b"0" * 16):
             assert self.disk.record(digest) == self.twin.record(digest)
         assert self.disk.roles() == self.twin.roles()
@@ -567,25 +573,28 @@ def test_a_reader_in_the_way_of_a_long_log_stops_nobody(path: str, monkeypatch: 
 # Changes counted
 
 
-def test_each_turn_that_changes_something_counts_one_and_no_other_does(ledger: AnyLedger) -> None:
+def test_each_turn_that_changes_something_counts_and_no_other_does(ledger: AnyLedger) -> None:
     assert ledger.me().serial == 0
     promise(ledger, "leader", 3)
-    assert ledger.me().serial == 1
+    first = ledger.me().serial
+    assert first > 0
     promise(ledger, "leader", 3)
-    assert ledger.me().serial == 1, "the same again is no change"
+    assert ledger.me().serial == first, "the same again is no change"
     with ledger.transaction(ELECTORATE) as turn:
         for page, data in enumerate(PAGES):
             turn.save_page(DIGEST, page, len(PAGES), data)
         turn.enter(turn.me._replace(polity=POLITY, epoch=1, digest=DIGEST))
         turn.save(Register(ballot(1)))
-    assert (turn.me.serial, ledger.me().serial) == (2, 2), "many changes, one turn"
+    second = ledger.me().serial
+    assert second > first
+    assert turn.me.serial == second
     with ledger.transaction(ELECTORATE) as turn:
         turn.save_page(DIGEST, 0, len(PAGES), PAGES[0])
-    assert ledger.me().serial == 2
+    assert ledger.me().serial == second
     with contextlib.suppress(ZeroDivisionError), ledger.transaction("leader") as turn:
         turn.save(Register(ballot(9)))
         raise ZeroDivisionError
-    assert ledger.me().serial == 2, "what was taken back never was"
+    assert ledger.me().serial == second, "what was taken back never was"
 
 
 def test_what_was_seen_of_others_is_kept_where_it_is_higher_and_is_no_change(ledger: AnyLedger) -> None:
@@ -597,6 +606,97 @@ def test_what_was_seen_of_others_is_kept_where_it_is_higher_and_is_no_change(led
     assert ledger.me().serial == 0
     promise(ledger, "leader", 3)
     assert ledger.witness() == kept
+
+
+# Set back, and told so
+
+
+def reminders(ledger: Ledger, *serials: int, node: str = NODE) -> bytes:
+    return b"".join(reminder((node, ledger.me().voter), serial) for serial in serials)
+
+
+def copy_of(ledger: Ledger, path: Path) -> Ledger:
+    """The ledger as it is now, on the same node: what a snapshot puts back."""
+    copy_ledger(ledger.path, str(path))
+    return open_ledger(path)
+
+
+def test_a_voter_reminded_of_what_it_has_shown_is_not_set_back(path: str) -> None:
+    ledger = open_ledger(path)
+    shown = [0]
+    for number in range(1, 50):
+        promise(ledger, "leader", number)
+        shown.append(ledger.me().serial)
+        assert not ledger.is_set_back(reminders(ledger, *shown[-30:]))
+    assert shown == sorted(set(shown))
+    assert not ledger.is_set_back(b"")
+
+
+def test_a_ledger_that_was_set_back_knows_it_when_reminded_however_much_it_has_changed_since(
+    path: str, tmp_path: Path
+) -> None:
+    ledger = open_ledger(path)
+    promise(ledger, "leader", 1)
+    old = copy_of(ledger, tmp_path / "old")
+    assert not old.is_set_back(reminders(old, ledger.me().serial))
+    promise(ledger, "leader", 2)
+    lost = ledger.me().serial
+    while old.me().serial <= lost:
+        promise(old, "leader", old.register("leader").promised.round + 1)
+    assert old.is_set_back(reminders(old, lost))
+    assert old.is_set_back(b""), "that is for good"
+    old.close()
+    assert open_ledger(tmp_path / "old").is_set_back(b"")
+    assert not ledger.is_set_back(reminders(ledger, lost)), "the newer one knows nothing of it"
+
+
+def test_a_ledger_reminded_of_more_than_it_ever_had_was_set_back(path: str) -> None:
+    ledger = open_ledger(path)
+    promise(ledger, "leader", 1)
+    assert ledger.is_set_back(reminders(ledger, ledger.me().serial, ledger.me().serial + 1))
+
+
+def test_what_others_are_reminded_of_is_nothing_to_a_voter(path: str) -> None:
+    ledger = open_ledger(path)
+    promise(ledger, "leader", 1)
+    assert not ledger.is_set_back(reminders(ledger, 2**60, node="node-2"))
+    assert not ledger.is_set_back(reminder((NODE, b"voter--9"), 2**60))
+
+
+def test_of_a_time_of_which_no_serials_are_kept_nothing_is_said(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polity_cli.edges.ledger._PAST", 5)
+    monkeypatch.setattr("polity_cli.edges.ledger._STEP_BYTES", 0)
+    monkeypatch.setattr("polity_cli.edges.ledger.os.urandom", lambda count: (63).to_bytes(1))
+    ledger = open_ledger(path)
+    for number in range(1, 9):
+        promise(ledger, "leader", number)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        kept = [serial for (serial,) in db.execute("SELECT serial FROM past ORDER BY serial")]
+    assert kept == [step * 64 for step in range(4, 9)]
+    assert not ledger.is_set_back(reminders(ledger, 64 * 3, 64 * 3 + 1, 64 * 4, 64 * 8))
+    assert ledger.is_set_back(reminders(ledger, 64 * 4 + 1))
+
+
+def test_a_voter_whose_ledger_was_set_back_takes_part_in_nothing(path: str) -> None:
+    ledger = open_ledger(path)
+    with ledger.transaction(ELECTORATE) as turn:
+        turn.enter(turn.me._replace(polity=POLITY, epoch=1, digest=DIGEST))
+    question = m.Prepare(ATTEMPT, POLITY, 1, "leader", ballot(1))
+    above = reminders(ledger, ledger.me().serial + 1)
+    before = ledger.register("leader")
+    me = ledger.me()
+    for data in (
+        wire.encode(question, [above]),
+        wire.encode(question),
+        wire.encode(m.Fetch(ATTEMPT, b"", 0)),
+    ):
+        reply = wire.decode_reply(booth.answer(ledger, data) or b"")
+        assert reply == m.Refusal(ATTEMPT, *me[:4], m.SET_BACK, me.serial)
+    news = m.Announce(POLITY, 1, "leader", ballot(1), Tenure(1, NODE, b"claim--1"))
+    assert booth.answer(ledger, wire.encode(news)) is None
+    assert ledger.register("leader") == before
 
 
 # Nothing changed, nothing written

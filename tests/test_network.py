@@ -8,6 +8,7 @@ from typing import Any
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.tenure import VACANT
+from polity_cli.core.witness import REMINDER_BYTES
 from polity_cli.edges import wire
 from polity_cli.edges.network import RELAY_FACTOR, Heard, SerfNetwork
 from polity_cli.edges.serf_types import Done, Member, Response
@@ -137,6 +138,23 @@ def test_a_candidate_that_is_the_only_voter_alive_does_not_wait_for_others() -> 
         network.members()
         network.ask(STAND, again=False)
         assert asked_of(agent) == [EVERYBODY]
+
+
+def test_every_question_reminds_the_voters_and_a_stand_s_way_stays_the_same() -> None:
+    agent, network = network_of("n1", "n2", "n3")
+    kept = [bytes([at]) * REMINDER_BYTES for at in range(60)]
+    network.reminders = lambda: kept
+    network.ask(STAND, again=False)
+    agent.asked[0].answer("n2")
+    network.listen(0)
+    network.ask(PREPARE, again=False)
+    assert asked_of(agent) == [("n2", "n3"), ("n1",), EVERYBODY]
+    for query in agent.asked:
+        message, reminders = wire.decode_reminding(query.payload)
+        assert message in (STAND, PREPARE)
+        assert len(reminders) >= 20 * REMINDER_BYTES
+        names = sum(len(name) + 3 for name in query.nodes)
+        assert len(query.payload) + names <= wire.QUERY_BYTES
 
 
 def test_a_query_that_is_over_is_not_listened_to_any_more() -> None:

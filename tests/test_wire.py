@@ -17,6 +17,7 @@ from polity_cli.core.ballot import FAST, MAX_ROUND, Ballot
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.quorum import QuorumRule
 from polity_cli.core.tenure import MAX_TERM, Tenure
+from polity_cli.core.witness import REMINDER_BYTES
 from polity_cli.edges import wire
 from tests import strategies as some
 
@@ -460,8 +461,8 @@ def test_a_future_version_is_told_from_rubbish() -> None:
 
 
 def test_a_message_of_the_version_before_is_named_and_not_understood() -> None:
-    with pytest.raises(wire.Garbled, match="a message of version 1; this program speaks version 2") as caught:
-        wire.decode_message(packed(1, 1, ID, ID, 1, "r"))
+    with pytest.raises(wire.Garbled, match="a message of version 2; this program speaks version 3") as caught:
+        wire.decode_message(packed(2, 1, ID, ID, 1, "r"))
     assert caught.type is wire.Garbled
 
 
@@ -530,3 +531,50 @@ def test_bytes_that_announce_more_than_they_hold_cost_no_memory(bomb: bytes) -> 
         finally:
             tracemalloc.stop()
         assert peak < 8_000_000
+
+
+# Reminders
+
+REMINDERS = [bytes([at]) * REMINDER_BYTES for at in range(100)]
+
+
+@given(some.messages, st.integers(0, 100), st.integers(0, 700))
+def test_a_query_carries_as_many_reminders_as_fit_and_is_the_same_query(
+    message: m.Message, count: int, most: int
+) -> None:
+    if isinstance(message, m.Announce):
+        return
+    data = wire.encode_reminding(message, REMINDERS[:count], most)
+    decoded, reminders = wire.decode_reminding(data)
+    assert decoded == message
+    assert wire.decode_message(data) == message
+    carried = [reminders[at : at + REMINDER_BYTES] for at in range(0, len(reminders), REMINDER_BYTES)]
+    assert len(set(carried)) == len(carried)
+    assert set(carried) <= set(REMINDERS[:count])
+    alone = len(wire.encode(message))
+    assert len(data) <= max(most, alone)
+    if len(carried) < count:
+        assert len(data) + REMINDER_BYTES > most - 3, "there was room for one more"
+
+
+def test_over_some_attempts_every_voter_is_reminded() -> None:
+    seen: set[bytes] = set()
+    for attempt in range(256):
+        query = m.Read(bytes([attempt]) * 8, ID, EPOCH, ROLE)
+        _, reminders = wire.decode_reminding(wire.encode_reminding(query, REMINDERS))
+        seen |= {reminders[at : at + REMINDER_BYTES] for at in range(0, len(reminders), REMINDER_BYTES)}
+    assert seen == set(REMINDERS)
+
+
+@pytest.mark.parametrize("reminders", [b"", b"x" * (REMINDER_BYTES + 1), "x" * REMINDER_BYTES, [], None, 16])
+def test_reminders_that_are_none_are_garbled(reminders: object) -> None:
+    query = m.Fetch(ID, DIGEST, 1)
+    with pytest.raises(wire.Garbled):
+        wire.decode_message(packed(wire.VERSION, 7, *query, reminders))
+
+
+@pytest.mark.parametrize("kind", REPLY_KINDS)
+def test_a_reply_has_no_reminders(kind: type) -> None:
+    fields = msgpack.unpackb(wire.encode(LARGEST[kind]))
+    with pytest.raises(wire.Garbled, match="fields"):
+        wire.decode_reply(packed(*fields, b"x" * REMINDER_BYTES))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polity_cli.core import messages as m
-from polity_cli.core.witness import SET_BACK, Witness, way_out
+from polity_cli.core.witness import REMINDER_BYTES, SET_BACK, Witness, reminded_of, way_out
 
 V1, V2 = b"voter--1", b"voter--2"
 FIRST, SECOND = b"question", b"another-"
@@ -133,6 +133,27 @@ def test_a_voter_set_back_is_refused_as_soon_as_it_shows_less_than_was_known(
     shown = max(0, seen - missing)
     assert not witness.hear("n1", reply(SECOND, V1, shown))
     assert not witness.hear("n1", reply(SECOND, V1, seen + late))
+
+
+def test_voters_are_reminded_of_the_highest_serial_they_have_shown_and_of_nothing_else() -> None:
+    witness = asked(FIRST, remembered={("n1", V1): 5, ("n2", V2): SET_BACK})
+    witness.hear("n1", reply(FIRST, V1, 8))
+    witness.hear("n3", reply(FIRST, V1, 2**62))
+    witness.hear("n4", reply(FIRST, V2, 0))
+    reminders = witness.reminders()
+    assert all(len(each) == REMINDER_BYTES for each in reminders)
+    told = b"".join(reminders)
+    assert list(reminded_of(("n1", V1), told)) == [8]
+    assert list(reminded_of(("n3", V1), told)) == [2**62], "a copy is another one"
+    assert [list(reminded_of(who, told)) for who in (("n2", V2), ("n4", V2), ("n1", V2))] == [[], [], []]
+
+
+def test_who_says_that_it_was_set_back_is_believed_for_good() -> None:
+    witness = asked(FIRST)
+    assert witness.hear("n1", m.Refusal(FIRST, V1, b"", 0, b"", m.OTHER_POLITY, 7))
+    assert not witness.hear("n1", m.Refusal(FIRST, V1, b"", 0, b"", m.SET_BACK, 7))
+    assert witness.news() == {("n1", V1): SET_BACK}
+    assert not witness.hear("n1", reply(FIRST, V1, 9))
 
 
 def test_the_way_out_names_the_nodes_and_the_command() -> None:

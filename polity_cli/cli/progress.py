@@ -121,7 +121,7 @@ class Progress:
         if got.reply.attempt not in self._asked:
             return " (ignored: answers nothing that was asked here)"
         if got.set_back:
-            return f" (ignored: its ledger was set back, and is at its change {got.reply.serial} again)"
+            return " (ignored: its ledger was set back)"
         if got.counts:
             return ""
         if got.reply.attempt != self._attempt:

@@ -2,8 +2,8 @@
 
 Every query carries the id of the attempt it belongs to, which every reply repeats: a reply of another
 attempt is nobody's business. Queries about a role carry the polity id and the epoch they speak in. Each
-`State` is what the voter's ledger durably holds *after* the query was handled. The `serial` of a reply counts
-the changes of the ledger behind it; see `witness.py`.
+`State` is what the voter's ledger durably holds *after* the query was handled. The `serial` of a reply grows
+with each change of the ledger behind it; see `witness.py`.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ NO_RECORD = 6
 """I do not hold the whole record you want me to accept."""
 UNUSABLE = 7
 """Your message breaks the rules: a malformed stand, or an absurd ballot."""
+SET_BACK = 8
+"""I was told of a state of my ledger that it has forgotten; nothing I say may count."""
 
 REASONS = {
     UNFOUNDED: "knows of no founded polity",
@@ -161,6 +163,7 @@ REASONS = {
     BEHIND: "has not entered this electorate yet",
     NO_RECORD: "does not hold the record",
     UNUSABLE: "finds the message against the rules",
+    SET_BACK: "knows that its ledger was set back",
 }
 
 

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 class Self(Record):
     """Who the voter is and which record it has entered; `polity` is empty before any founding.
 
-    `serial` counts the changes of its ledger, of every kind.
+    `serial` grows with each change of its ledger, of every kind.
     """
 
     voter: bytes

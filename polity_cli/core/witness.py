@@ -1,6 +1,6 @@
 """Which ledgers were set back: what one asker knows of the serials that voters have shown it.
 
-Every ledger counts its changes. Its serial grows by one in the transaction of each of them, and every answer
+Every ledger has a serial, which grows by a random step in the transaction of each change, and every answer
 shows it. An answer is proof that the ledger behind it was set back (an old copy, a snapshot, a volume rolled
 back) if its serial is lower than one that the same voter had shown *before the question was first asked*:
 
@@ -11,23 +11,31 @@ back) if its serial is lower than one that the same voter had shown *before the 
 So a voter whose ledger was never set back cannot be refused, whatever a network loses, doubles, delays or
 puts in another order: answers to one question are never compared with each other, and answers to earlier
 questions prove nothing. A serial is known of a voter's id *on a node*: what a copy of a ledger elsewhere
-counts says nothing of the original.
+shows says nothing of the original.
+
+A ledger that was set back goes on changing, and its serial may be higher again before it is asked by somebody
+who knew better. So each question also *reminds* the voters of a serial that each has shown, of as many as
+there is room for. A ledger keeps its latest serials. Since steps are random, one that was set back does not
+come by the same ones again: reminded of a serial that is above its own, or not among its own although it has
+kept those of that time, the voter knows what happened, remembers it durably and takes part in nothing any
+more. A serial it is reminded of was on its disk before the question was sent, so here, too, a voter whose
+ledger was never set back is safe.
 
 Once found set back, a voter is refused for good, also when its serial has grown beyond what was seen: what
 it has forgotten does not come back. Nor would the newer ledger help, which lacks what the older one has said
 meanwhile. The way out is another ledger, which is another voter.
 
-What is known is as much as was asked: a set back that nobody has seen the other side of goes unnoticed, and
-so does one whose ledger has made as many changes again before it is asked by somebody who knew better.
+What is known is as much as was asked: a set back that nobody has seen the other side of goes unnoticed.
 """
 
 from __future__ import annotations
 
-from polity_cli.core.messages import MAX_SERIAL
+from polity_cli.core import messages
+from polity_cli.core.messages import MAX_SERIAL, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from polity_cli.core.messages import Reply
 
@@ -36,6 +44,29 @@ if TYPE_CHECKING:
 
 SET_BACK = MAX_SERIAL + 1
 """What is remembered of a voter found set back: no serial is as high."""
+
+REMINDER_BYTES = 16
+_TAG_BYTES = 8
+_PRIME = 2**61 - 1
+
+
+def reminder(source: Source, serial: int) -> bytes:
+    """The bytes that remind the voter with this id on this node of a serial it has shown."""
+    return _tag(source) + serial.to_bytes(REMINDER_BYTES - _TAG_BYTES)
+
+
+def reminded_of(source: Source, reminders: bytes) -> Iterator[int]:
+    """The serials that are meant for this voter; `reminders` are whole ones, one behind the other."""
+    tag = _tag(source)
+    for at in range(0, len(reminders), REMINDER_BYTES):
+        if reminders.startswith(tag, at):
+            yield int.from_bytes(reminders[at + _TAG_BYTES : at + REMINDER_BYTES])
+
+
+def _tag(source: Source) -> bytes:
+    """Few bytes for both, since a copy of the ledger on another node is not meant; nothing to import."""
+    node, voter = source
+    return (int.from_bytes(voter + node.encode()) % _PRIME).to_bytes(_TAG_BYTES)
 
 
 class Witness:
@@ -58,7 +89,11 @@ class Witness:
     def hear(self, node: str, reply: Reply) -> bool:
         """Take an answer; False if its ledger was set back: then nothing in it may count."""
         source = (node, reply.voter)
-        if reply.serial < self._before.get(reply.attempt, {}).get(source, 0) or self.refuses(*source):
+        if (
+            reply.serial < self._before.get(reply.attempt, {}).get(source, 0)
+            or (isinstance(reply, Refusal) and reply.reason == messages.SET_BACK)
+            or self.refuses(*source)
+        ):
             self.set_back[node] = reply.voter
             self._learn(source, SET_BACK)
             return False
@@ -68,6 +103,10 @@ class Witness:
     def refuses(self, node: str, voter: bytes) -> bool:
         """True if this voter was found set back, now or before."""
         return self._known.get((node, voter), 0) == SET_BACK
+
+    def reminders(self) -> list[bytes]:
+        """What voters are to be reminded of, each of the highest serial it has shown here."""
+        return [reminder(s, serial) for s, serial in self._known.items() if 0 < serial < SET_BACK]
 
     def news(self) -> dict[Source, int]:
         """What is to be remembered beyond what was."""

@@ -14,8 +14,9 @@ power cut, and stay in order between several processes at once: hooks, an agent,
 - Short: the log is moved into the file by one process at a time, and under the write lock. SQLite's own
   automatic checkpoints do without that lock, and up to version 3.51.2 two of them and a writer can meet
   such that commits are lost (sqlite.org/wal.html, "The WAL-Reset Bug").
-- Counted: each transaction that changes anything adds one to the ledger's serial, which answers show. Whoever
-  asks remembers the serials of others, which is how a ledger that was set back is found (`core/witness.py`).
+- Counted: each transaction that changes anything adds a random step to the ledger's serial, which answers
+  show. Whoever asks remembers the serials of others and reminds them; the latest ones are kept here. That is
+  how a ledger that was set back is found (`core/witness.py`).
 
 A voter is known by a random id that is made with the file. A node that lost its file therefore comes back
 as somebody else, and nobody counts it in place of the voter it was. A file that belongs to another node
@@ -31,6 +32,7 @@ from polity_cli.core.ballot import FAST, Ballot
 from polity_cli.core.messages import NO_POLITY, Register
 from polity_cli.core.tenure import ELECTORATE, Tenure
 from polity_cli.core.voter import Self, on_entering
+from polity_cli.core.witness import SET_BACK, reminded_of
 from polity_cli.edges import wire
 from polity_cli.edges.ledger_file import (
     FAULTS,
@@ -58,8 +60,18 @@ _LOG_BYTES = 64 * 4096
 # A process that was stopped while it read keeps the log from being moved; each commit waits this long for it.
 _SHORTEN_PATIENCE_S = 0.1
 
+# Of the latest serials so many are kept at least, and not many more. The steps between them have three bytes:
+# that leaves room for a million million.
+_PAST = 4096
+_STEP_BYTES = 3
+
 _VIEW = """
 SELECT voter, polity, epoch, digest, serial, register.* FROM self LEFT JOIN register ON role = ?
+"""
+_OWN = """
+SELECT self.node, self.voter, witness.serial, self.serial,
+       coalesce((SELECT min(serial) FROM past), self.serial)
+FROM self LEFT JOIN witness ON witness.node = self.node AND witness.voter = self.voter
 """
 _REMEMBER = """
 INSERT INTO witness VALUES (?, ?, ?)
@@ -165,6 +177,21 @@ class Ledger:
         self._is_synced = True
         self._shorten_log()
 
+    def is_set_back(self, reminders: bytes) -> bool:
+        """True if this ledger was set back, as `reminders` prove or others before; remembered for good."""
+        rows = self._ask(_OWN, ())
+        if not rows:
+            return False  # whatever is wrong with it, whoever goes on to read it says so
+        node, voter, seen, newest, oldest = rows[0]
+        if seen == SET_BACK:
+            return True
+        for serial in reminded_of((node, voter), reminders):
+            is_known = self._ask("SELECT 1 FROM past WHERE serial = ?", (serial,))
+            if serial > newest or (serial > oldest and not is_known):
+                self.remember({(node, voter): SET_BACK})
+                return True
+        return False
+
     def check(self) -> list[str]:
         """What SQLite's own integrity check finds wrong; empty if nothing."""
         try:
@@ -246,7 +273,7 @@ def _check_types(row: tuple[object, ...], types: tuple[type, ...]) -> None:
 class Transaction:
     """One voter's turn: `me`, `register` and `held` as they are under the write lock; `save` what changes.
 
-    A turn that changed anything is one more in the ledger's serial; `me` shows it once the turn is over.
+    A turn that changed anything is a step in the ledger's serial; `me` shows it once the turn is over.
     """
 
     def __init__(self, ledger: Ledger, role: str) -> None:
@@ -283,7 +310,7 @@ class Transaction:
         has_changed = ledger._db.total_changes != self._changes
         try:
             if has_changed:
-                ledger._db.execute("UPDATE self SET serial = serial + 1")
+                self._count()
             ledger._db.execute("COMMIT")
         except FAULTS as problem:
             roll_back(ledger._db)
@@ -291,9 +318,21 @@ class Transaction:
         if not has_changed:
             ledger._sync()
         else:
-            self.me = self.me._replace(serial=self.me.serial + 1)
             ledger._is_synced = True
             ledger._shorten_log()
+
+    def _count(self) -> None:
+        db = self._ledger._db
+        step = 1 + int.from_bytes(os.urandom(_STEP_BYTES))
+        ((serial,),) = db.execute("UPDATE self SET serial = serial + ? RETURNING serial", (step,)).fetchall()
+        db.execute("INSERT INTO past VALUES (?)", (serial,))
+        if step % 64 == 0:
+            db.execute(
+                "DELETE FROM past WHERE serial <= "
+                "(SELECT serial FROM past ORDER BY serial DESC LIMIT 1 OFFSET ?)",
+                (_PAST,),
+            )
+        self.me = self.me._replace(serial=serial)
 
     def save(self, register: Register) -> None:
         """Remember `register`; costs nothing where nothing changed."""
@@ -308,6 +347,7 @@ class Transaction:
         """
         self._execute("DELETE FROM register", ())
         self._execute("DELETE FROM page", ())
+        self._execute("DELETE FROM past", ())
         self._execute("UPDATE self SET voter = ?, serial = 0", (me.voter,))
         pages = wire.pages(record)
         for at, page in enumerate(pages):

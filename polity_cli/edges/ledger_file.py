@@ -16,7 +16,7 @@ from polity_cli.core.messages import NO_POLITY
 from polity_cli.core.tenure import MAX_NODE_BYTES, check_name
 from polity_cli.errors import BadInput, LedgerError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # What brings an empty file to schema 1, and each schema to the next one.
 _STEPS = (
@@ -46,6 +46,10 @@ CREATE TABLE witness (
     node TEXT NOT NULL, voter BLOB NOT NULL, serial INTEGER NOT NULL,
     PRIMARY KEY (node, voter)
 ) WITHOUT ROWID;
+""",
+    """
+CREATE TABLE past (serial INTEGER PRIMARY KEY);
+INSERT INTO past SELECT serial FROM self;
 """,
 )
 

@@ -57,6 +57,10 @@ class MemoryLedger:
         for source, serial in seen.items():
             self._witness[source] = max(serial, self._witness.get(source, serial))
 
+    def is_set_back(self, reminders: bytes) -> bool:
+        """Nobody has a copy of it to put in its place."""
+        return False
+
     def check(self) -> list[str]:
         return []
 

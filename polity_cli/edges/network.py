@@ -24,7 +24,7 @@ from polity_cli.edges.serf_types import Done, Response, StreamClosed, StreamOver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from typing import Protocol
 
     from polity_cli.core.messages import Announce, Query, Reply
@@ -81,11 +81,15 @@ _LOCK_PATIENCE_S = 0.05
 
 
 class SerfNetwork:
-    """Voters reached by queries of the local agent. Not to be shared between threads."""
+    """Voters reached by queries of the local agent. Not to be shared between threads.
 
-    def __init__(self, serf: SerfClient, namespace: str) -> None:
+    `reminders` gives what each question shall remind voters of; see `core/witness.py`.
+    """
+
+    def __init__(self, serf: SerfClient, namespace: str, reminders: Callable[[], list[bytes]] = list) -> None:
         self._serf = serf
         self._namespace = namespace
+        self.reminders = reminders
         self._queries: list[Stream[QueryRecord]] = []
         self._lock = _AgentLock(serf.addr)
         self._nodes: tuple[Node, ...] = ()
@@ -112,16 +116,19 @@ class SerfNetwork:
         a stand goes to the other nodes first, and to the candidate's own as soon as one of them has answered:
         whose tick comes first then has all that its first gossip reaches, and its own.
         """
-        data = wire.encode(message)
+        reminders = self.reminders()
         self._own_vote = None
         if isinstance(message, Stand) and not again and message.tenure.holder is not None:
             candidate = message.tenure.holder
             others = [node for node in self._nodes if node.name != candidate]
-            size = len(data) + sum(len(node.name.encode()) + 3 for node in others)
+            names = max(sum(len(node.name.encode()) + 3 for node in others), len(candidate.encode()) + 3)
+            room = wire.QUERY_BYTES - names
             somebody = any(node.votes and node.status == "alive" for node in others)
-            if somebody and len(others) <= _FEW and size <= wire.QUERY_BYTES:
+            if somebody and len(others) <= _FEW and len(wire.encode(message)) <= room:
+                data = wire.encode_reminding(message, reminders, room)
                 self._own_vote = self._query(data, nodes=[node.name for node in others]), candidate, data
                 return
+        data = wire.encode_reminding(message, reminders)
         self._query(data, relay_factor=RELAY_FACTOR if again else 0)
 
     def _query(

@@ -42,6 +42,9 @@ class CrashingLedger:
     def record(self, digest: bytes) -> bytes | None:
         return self._ledger.record(digest)
 
+    def is_set_back(self, reminders: bytes) -> bool:
+        return self._ledger.is_set_back(reminders)
+
     def transaction(self, role: str) -> _CrashingTurn:
         return _CrashingTurn(self._ledger.transaction(role))
 

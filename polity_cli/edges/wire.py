@@ -2,6 +2,7 @@
 
 A message is one msgpack array, `[version, kind, field, field, ...]`, which delimits itself: Serf adds a new
 line to what a hook reads. Whatever is not exactly such an array raises `Garbled` and touches nothing.
+A query may have one field more, which reminds voters of what they have shown (`core/witness.py`).
 An electorate's record has an encoding of its own, with a digest that names it, and travels in pages.
 
 Sizes are in bytes. Of the 1,024 that Serf carries (512 of a user event) its own part goes off, in which names
@@ -18,13 +19,14 @@ from polity_cli.core.ballot import FAST, ID_BYTES, MAX_ROUND, Ballot
 from polity_cli.core.electorate import Electorate, Enrolled, Roll, is_joint_epoch
 from polity_cli.core.quorum import QuorumRule, classic_quorum
 from polity_cli.core.tenure import MAX_NODE_BYTES, MAX_ROLE_BYTES, MAX_TERM, Tenure
+from polity_cli.core.witness import REMINDER_BYTES
 from polity_cli.errors import BadInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-VERSION = 2
+VERSION = 3
 RECORD_VERSION = 1
 """Of its own: a record is named by the digest of its bytes, which must stay what they are."""
 QUERY_BYTES = 670
@@ -188,9 +190,10 @@ _KINDS = {shape: kind for kind, (shape, _) in _SHAPES.items()}
 _FIRST_REPLY = 33
 
 
-def encode(message: m.Message | m.Reply) -> bytes:
-    """The bytes of a message or a reply; a reply's kind is 33 or above."""
-    data: bytes = msgpack.packb([VERSION, _KINDS[type(message)], *message])
+def encode(message: m.Message | m.Reply, reminders: Sequence[bytes] = ()) -> bytes:
+    """The bytes of a message or a reply; a reply's kind is 33 or above, and has no `reminders`."""
+    more = [b"".join(reminders)] if reminders else []
+    data: bytes = msgpack.packb([VERSION, _KINDS[type(message)], *message, *more])
     limit = EVENT_BYTES if isinstance(message, m.Announce) else QUERY_BYTES
     if _KINDS[type(message)] >= _FIRST_REPLY:
         limit = RESPONSE_BYTES
@@ -199,23 +202,39 @@ def encode(message: m.Message | m.Reply) -> bytes:
     return data
 
 
+def encode_reminding(query: m.Query, reminders: Sequence[bytes], most: int = QUERY_BYTES) -> bytes:
+    """The bytes of a query and of as many reminders as fit in `most`; which ones its attempt decides."""
+    data = encode(query)
+    # In front of them msgpack puts three bytes.
+    room = min((most - len(data) - 3) // REMINDER_BYTES, len(reminders))
+    if room <= 0:
+        return data
+    first = query.attempt[0] % len(reminders)
+    return encode(query, [*reminders[first:], *reminders[:first]][:room])
+
+
 def decode_message(data: bytes) -> m.Message:
     """The query or announcement in these bytes; raises Garbled."""
-    kind, message = _decode(data)
+    return decode_reminding(data)[0]
+
+
+def decode_reminding(data: bytes) -> tuple[m.Message, bytes]:
+    """The query or announcement in these bytes, and its reminders; raises Garbled."""
+    kind, message, reminders = _decode(data)
     if kind >= _FIRST_REPLY:
         raise Garbled("a reply came where a query was expected")
-    return message  # type: ignore[return-value]
+    return message, reminders  # type: ignore[return-value]
 
 
 def decode_reply(data: bytes) -> m.Reply:
     """The reply in these bytes; raises Garbled."""
-    kind, message = _decode(data)
+    kind, message, _ = _decode(data)
     if kind < _FIRST_REPLY:
         raise Garbled("a query came where a reply was expected")
     return message  # type: ignore[return-value]
 
 
-def _decode(data: bytes) -> tuple[int, object]:
+def _decode(data: bytes) -> tuple[int, object, bytes]:
     fields = _array(_unpack(data))
     if len(fields) < 2:
         raise Garbled("not a message of polity")
@@ -224,9 +243,18 @@ def _decode(data: bytes) -> tuple[int, object]:
     if type(kind) is not int or kind not in _SHAPES:
         raise Garbled("a message of a kind unknown here")
     shape, checks = _SHAPES[kind]
+    reminders = b""
+    if len(values) == len(checks) + 1 and kind < _FIRST_REPLY:
+        reminders = _reminders(values.pop())
     if len(values) != len(checks):
         raise Garbled(f"{shape.__name__} has {len(checks)} fields, not {len(values)}")
-    return kind, shape(*[check(value) for check, value in zip(checks, values, strict=True)])
+    return kind, shape(*[check(value) for check, value in zip(checks, values, strict=True)]), reminders
+
+
+def _reminders(value: object) -> bytes:
+    if type(value) is not bytes or not value or len(value) % REMINDER_BYTES:
+        raise Garbled(f"{REMINDER_BYTES} bytes for each of some reminders were expected")
+    return value
 
 
 def _check_version(version: object, spoken: int, what: str) -> None:

@@ -113,6 +113,43 @@ def test_a_voter_whose_ledger_was_set_back_is_refused_named_and_brought_back_as_
     assert ok(ask(n3, "elect", "other")).data["votes"]["yes"] >= 2, "the new voter of n2 counts"
 
 
+def serial_of(node: DevNode) -> int:
+    with closing(sqlite3.connect(ledger_of(node))) as db:
+        ((serial,),) = db.execute("SELECT serial FROM self").fetchall()
+    return int(serial)
+
+
+def test_a_ledger_set_back_by_one_election_that_has_caught_up_since_is_found_as_well(
+    cluster: ClusterFactory, tmp_path: Path
+) -> None:
+    nodes = three(cluster)
+    n1, n2, n3 = nodes.nodes
+    keep(n2, tmp_path / "snapshot")
+    nodes.wait_converged()
+    n3.kill_voter()
+    assert ok(ask(n1, "elect", "leader")).data["term"] == 1
+    assert ok(ask(n3, "who", "leader")).data["holder"] == "n1"
+    lost = serial_of(n2)
+
+    n1.kill()
+    put_back(n2, tmp_path / "snapshot")
+    n3.start_voter()
+    nodes.wait_converged()
+    # Who has no ledger remembers nothing of n2, and its elections give n2 all the changes that it has lost.
+    nowhere = str(tmp_path / "nowhere")
+    for number in range(20):
+        if serial_of(n2) > lost:
+            break
+        ok(ask(n3, "elect", f"other-{number}", "--state-dir", nowhere))
+    assert serial_of(n2) > lost
+    refused = ask(n3, "elect", "leader", "--timeout", "8")
+    assert refused.code in (NO_QUORUM, 6), refused
+    assert "n2: its ledger was set back" in refused.talk, refused
+    # The voter itself knows by now, and takes no part whoever asks.
+    assert ask(n3, "elect", "another", "--state-dir", nowhere, "--timeout", "8").code in (NO_QUORUM, 6)
+    assert (found_by(n2, "set back") or ("",))[0] == "FAIL"
+
+
 def test_a_voter_that_was_only_stopped_and_restarted_is_never_called_set_back(
     cluster: ClusterFactory,
 ) -> None:
