@@ -15,6 +15,7 @@ from polity_cli.core import messages as m
 from polity_cli.core.ballot import ID_BYTES, MAX_JUMP
 from polity_cli.core.electorate import Electorate
 from polity_cli.core.record import Record
+from polity_cli.core.strangers import Strangers
 from polity_cli.core.witness import Witness
 from polity_cli.edges import wire
 from polity_cli.errors import BadInput, NoQuorum, SerfError, TwoPolities
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from polity_cli.core.operation import Draws
+    from polity_cli.core.strangers import Sighting
     from polity_cli.core.witness import Source
     from polity_cli.edges.network import Heard, Network, Node
 
@@ -36,9 +38,6 @@ _ASK_AGAIN_S = 0.45
 STRANGERS = "strangers"
 # How long others may answer, once it is clear that nothing comes of it, so that they can be named.
 _NAMING_S = 0.3
-# How long a decided operation waits for voters that are not enrolled: as long again as it took, within these.
-_STRANGERS_MIN_S = 0.5
-_STRANGERS_MAX_S = 1.0
 
 
 class Sent(Record):
@@ -117,7 +116,8 @@ class Asker:
 
     `watch` is called with what happens; `should_stop` is asked about five times a second; an operation that
     is stopped ends as one that is out of time. Any method may raise SerfError. `electorate` is the newest
-    record met so far; `witness` knows of serials, beginning with those `remembered` from before.
+    record met so far; `witness` knows of serials, beginning with those `remembered` from before, and
+    `strangers` of voters that are not enrolled, beginning with those `sighted` before.
     `polities` are the nodes that answered the last operation, with the polity of each; while
     `passes_over_others` is true, those of another polity are only silent.
     """
@@ -133,9 +133,11 @@ class Asker:
         clock: Callable[[], float] = monotonic,
         draws: Draws | None = None,
         remembered: Mapping[Source, int] | None = None,
+        sighted: Mapping[str, Sighting] | None = None,
     ) -> None:
         self.network = network
         self.witness = Witness(remembered or {})
+        self.strangers = Strangers(sighted or {}, time)
         self.polities: dict[str, bytes] = {}
         self.draws: Draws = draws or SystemDraws()
         self._watch = watch
@@ -284,40 +286,51 @@ class Asker:
         """Raise TwoPolities if a voter of another one is here, though enough of this one's have answered.
 
         A quorum may be faster than the first voter of the other polity. Serf shows its nodes alive with the
-        voters' tag, and none of them enrolled: such nodes were asked as well and are waited for, a moment.
-        Where there are none this costs nothing.
+        voters' tag, and none of them enrolled: such nodes were asked as well and are waited for, for as long
+        as `strangers.py` says. Where there are none this costs nothing.
         """
         if self.passes_over_others:
             return
         enrolled = {e.node for e in electorate.voters}
         with suppress(SerfError):
             self._nodes = self._nodes or self.network.members()
-        strangers = {
-            node.name
-            for node in self._nodes
-            if node.votes and node.status == "alive" and node.name not in enrolled
+        alive = {node.name for node in self._nodes if node.votes and node.status == "alive"}
+        # An enrolled one may be of another polity, too: since it was rescued, or was taken there.
+        strangers = (alive - enrolled) | self.strangers.others(alive, electorate.polity).keys()
+        waits_s = {
+            node: self.strangers.patience_s(node, self._after()) for node in strangers - self.polities.keys()
         }
-        patience_s = min(max(_STRANGERS_MIN_S, self._after()), _STRANGERS_MAX_S)
-        until_s = min(self._clock() + patience_s, deadline)
-        silent = strangers - self.polities.keys()
-        if silent:
-            have = len(strangers) - len(silent)
-            self._watch(Waiting(STRANGERS, have, len(strangers), tuple(sorted(silent)), self._after()))
+        if waits_s:
+            have = len(strangers) - len(waits_s)
+            self._watch(Waiting(STRANGERS, have, len(strangers), tuple(sorted(waits_s)), self._after()))
+        decided_s = self._clock()
         # What is decided is told, whatever becomes of the agent now.
         with suppress(SerfError):
-            while silent - self.polities.keys() and self._clock() < until_s and not self._should_stop():
+            while silent := waits_s.keys() - self.polities.keys():
+                until_s = min(decided_s + max(waits_s[node] for node in silent), deadline)
+                if self._clock() >= until_s or self._should_stop():
+                    break
                 heard = self._listen(until_s)
                 if heard is not None:
                     self._watch(Got(heard.node, heard.reply, False, self._after()))
-        if set(self.polities.values()) - {electorate.polity, m.NO_POLITY}:
-            self._name_polities(electorate, warning)
+            else:
+                silent = set()
+            if self._clock() < deadline:
+                self.strangers.kept_silent(silent)
+        self.strangers.heard(self.polities, electorate.polity)
+        others = self.strangers.others(strangers, electorate.polity)
+        if others or set(self.polities.values()) - {electorate.polity, m.NO_POLITY}:
+            self._name_polities(electorate, warning, others)
 
-    def _name_polities(self, electorate: Electorate, warning: str) -> None:
+    def _name_polities(
+        self, electorate: Electorate, warning: str, sighted: Mapping[str, bytes] | None = None
+    ) -> None:
         until_s = self._clock() + _NAMING_S
         with suppress(SerfError):
             while self._clock() < until_s and not self._should_stop():
                 self._listen(until_s)
-        raise two_polities(electorate.polity, self.polities, warning)
+        self.strangers.heard(self.polities, electorate.polity)
+        raise two_polities(electorate.polity, {**(sighted or {}), **self.polities}, warning)
 
     def _answers(self, query: m.Query, deadline: float, is_over: Callable[[int], bool]) -> Iterator[Heard]:
         """Ask, ask again in silence, and give the answers, until the time is over.

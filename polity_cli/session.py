@@ -83,6 +83,7 @@ class Session:
             watch=watch,
             should_stop=should_stop,
             remembered=None if self.ledger is None else self.ledger.witness(),
+            sighted=None if self.ledger is None else self.ledger.strangers(),
         )
         self._network.reminders = self.conductor.witness.reminders
 
@@ -108,20 +109,21 @@ class Session:
         return tuple(sorted(self.conductor.witness.set_back))
 
     def remember_later(self) -> Callable[[], None]:
-        """What to do once the outcome is told: remember what serials were seen, in this node's ledger.
+        """What to do once the outcome is told: remember what was seen of others, in this node's ledger.
 
         It may be called after the session was closed, and does nothing where there is nothing new.
         """
-        news, ledger, node = self.conductor.witness.news(), self.ledger, self.node
+        serials, sightings = self.conductor.witness.news(), self.conductor.strangers.news()
+        ledger, node = self.ledger, self.node
 
         def remember() -> None:
-            if ledger is None or not news:
+            if ledger is None or not (serials or sightings):
                 return
             with suppress(LedgerError):  # whoever knows less than it might only finds less
                 again = Ledger.open(ledger.path, node, create=False, busy_timeout_s=_REMEMBER_PATIENCE_S)
                 if again is not None:
                     try:
-                        again.remember(news)
+                        again.remember(serials, sightings)
                     finally:
                         again.close()
 

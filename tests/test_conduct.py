@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 
 import pytest
@@ -15,6 +15,7 @@ from polity_cli.core.ballot import MAX_JUMP, Ballot
 from polity_cli.core.electorate import Electorate
 from polity_cli.core.operation import Order, Outcome, Purpose, Verdict
 from polity_cli.core.quorum import QuorumRule
+from polity_cli.core.strangers import Sighting
 from polity_cli.core.witness import SET_BACK, Witness
 from polity_cli.edges import wire
 from polity_cli.edges.memory_ledger import MemoryLedger
@@ -55,6 +56,7 @@ def conductor(
     seed: int = 1,
     stop_at_s: float | None = None,
     remembered: Remembered | None = None,
+    sighted: Mapping[str, Sighting | None] | None = None,
 ) -> Conductor:
     return Conductor(
         network,
@@ -63,6 +65,7 @@ def conductor(
         clock=network.clock,
         draws=SeededDraws(seed),
         remembered=remembered,
+        sighted={node: seen for node, seen in (sighted or {}).items() if seen is not None},
     )
 
 
@@ -84,13 +87,13 @@ def run(
     patient: bool = False,
     stop_at_s: float | None = None,
     hint: bool = False,
+    by: Conductor | None = None,
 ) -> Outcome:
     """An operation from `node`; `hint` gives it what the node's own voter remembers."""
     order = Order(purpose, ROLE, node, _claims.id(), holder, term, at_least, patient)
     local = network.voters[node].register(ROLE) if hint else None
-    return conductor(network, told=told, seed=seed, stop_at_s=stop_at_s).run(
-        order, record, local=local, timeout_s=timeout_s
-    )
+    it = by or conductor(network, told=told, seed=seed, stop_at_s=stop_at_s)
+    return it.run(order, record, local=local, timeout_s=timeout_s)
 
 
 def elect(network: FakeNetwork, record: Electorate, node: str = "n1", **options: object) -> Outcome:
@@ -374,18 +377,51 @@ def test_a_list_of_roles_does_not_hide_the_other_polity() -> None:
         conductor(network).list_roles(record, timeout_s=TIMEOUT_S)
 
 
-def test_a_newcomer_that_answers_costs_its_own_time_and_a_silent_one_a_moment() -> None:
+def test_a_newcomer_that_answers_costs_its_own_time_and_a_silent_one_some_moments_once() -> None:
     times = {}
     for name, after_s in (("nobody", None), ("a newcomer", 0.1), ("a silent one", 60.0)):
         network, record = founded(3)
         if after_s is not None:
             network.voters["m1"] = MemoryLedger(b"m1-voter")
             slow_to_answer(network, {"m1"}, after_s)
-        assert elect(network, record).verdict is Verdict.WON
+        it = conductor(network)
+        assert elect(network, record, by=it).verdict is Verdict.WON
         times[name] = network.clock()
+        assert who(network, record, by=it).verdict is Verdict.ANSWER
+        times[f"{name}, again"] = network.clock() - times[name]
     assert times["nobody"] < 3 * ROUND_TRIP_S
     assert times["nobody"] < times["a newcomer"] <= times["nobody"] + 0.1
-    assert times["nobody"] + 0.45 < times["a silent one"] < times["nobody"] + 0.55
+    assert times["nobody"] + 2.9 < times["a silent one"] < times["nobody"] + 3.1
+    assert times["nobody, again"] + 0.45 < times["a silent one, again"] < times["nobody, again"] + 0.55
+
+
+@pytest.mark.parametrize("after_s", [2.5, 60.0])
+def test_who_was_once_heard_to_be_of_another_polity_is_not_missed_however_slow_it_is(after_s: float) -> None:
+    network, record = meeting()
+    it = conductor(network)
+    with pytest.raises(TwoPolities):
+        who(network, record, by=it)
+    later = conductor(network, sighted=it.strangers.news())
+    slow_to_answer(network, {"m1", "m2", "m3"}, after_s)
+    with pytest.raises(TwoPolities, match=f"m1, m2, m3 in {b'polity-2'.hex()}"):
+        who(network, record, by=later)
+    network.status = dict.fromkeys(("m1", "m2", "m3"), "left")
+    assert who(network, record, by=later).verdict is Verdict.ANSWER
+
+
+def test_an_enrolled_node_that_was_heard_to_be_of_another_polity_is_not_missed_either() -> None:
+    network, record = founded(5)
+    apart = record._replace(polity=b"polity-2")
+    network.voters["n5"] = MemoryLedger(b"n5-voter")
+    network.enter(apart, "n5")
+    slow_to_answer(network, {"n5"}, 60.0)
+    it = conductor(network, sighted={"n5": Sighting(b"polity-2", 1)})
+    with pytest.raises(TwoPolities, match=f"n5 in {b'polity-2'.hex()}"):
+        who(network, record, by=it)
+    network.tamper = lambda node, data: [(node, data)]
+    network.voters["n5"] = MemoryLedger(b"n5-again")
+    assert who(network, record, by=it).verdict is Verdict.ANSWER, "it says itself that it is in none"
+    assert it.strangers.news() == {"n5": None}
 
 
 def test_nobody_waits_for_strangers_that_are_dead_or_carry_no_tag_or_beyond_the_time_limit() -> None:

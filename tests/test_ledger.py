@@ -27,6 +27,7 @@ from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.messages import NO_POLITY, Register
 from polity_cli.core.quorum import SimpleMajority
+from polity_cli.core.strangers import Sighting
 from polity_cli.core.tenure import ELECTORATE, VACANT, Tenure
 from polity_cli.core.voter import Self
 from polity_cli.core.witness import SET_BACK, reminder
@@ -606,6 +607,15 @@ def test_what_was_seen_of_others_is_kept_where_it_is_higher_and_is_no_change(led
     assert ledger.me().serial == 0
     promise(ledger, "leader", 3)
     assert ledger.witness() == kept
+
+
+def test_what_was_seen_of_strangers_is_kept_replaced_and_forgotten(ledger: AnyLedger) -> None:
+    assert ledger.strangers() == {}
+    ledger.remember({}, {"m1": Sighting(b"polity-2", 5), "m2": Sighting(NO_POLITY, 6)})
+    ledger.remember({("n1", b"voter--1"): 5})
+    ledger.remember({}, {"m1": None, "m2": Sighting(b"polity-2", 7), "m3": None})
+    assert ledger.strangers() == {"m2": Sighting(b"polity-2", 7)}
+    assert (ledger.witness(), ledger.me().serial) == ({("n1", b"voter--1"): 5}, 0)
 
 
 # Set back, and told so

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from polity_cli.core.ballot import FAST, Ballot
 from polity_cli.core.messages import Register
+from polity_cli.core.strangers import Sighting
 from polity_cli.core.tenure import ELECTORATE, Tenure
 from polity_cli.core.voter import Self
 from polity_cli.core.witness import SET_BACK, reminder
@@ -56,7 +57,7 @@ def everything(path: str) -> list[object]:
     ledger = open_ledger(path)
     try:
         return [
-            (ledger.me(), ledger.witness(), ledger.is_set_back(b"")),
+            (ledger.me(), ledger.witness(), ledger.strangers(), ledger.is_set_back(b"")),
             *((role, ledger.register(role)) for role in ledger.roles()),
         ]
     finally:
@@ -279,6 +280,7 @@ def test_a_ledger_of_schema_3_is_read_as_it_was_written(path: str) -> None:
     digest = bytes.fromhex("ba471de4849e7482efc7d54a69cc0640")
     assert ledger.me() == Self(bytes(range(1, 9)), b"polity-1", 1, digest, serial=9_000_000_123)
     assert ledger.roles() == ["leader"]
+    assert ledger.strangers() == {"node-9": Sighting(b"polity-9", 1_795_530_000)}
     voter = ("node-1", bytes(range(1, 9)))
     assert not ledger.is_set_back(reminder(voter, 9_000_000_123) + reminder(voter, 7))
     assert ledger.is_set_back(reminder(voter, 8))

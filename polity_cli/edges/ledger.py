@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from polity_cli.core.strangers import Sighting
+
 __all__ = ["BUSY_TIMEOUT_S", "SCHEMA_VERSION", "Ledger", "Transaction", "ledger_path"]
 
 BUSY_TIMEOUT_S = 5.0
@@ -79,6 +81,7 @@ ON CONFLICT (node, voter) DO UPDATE SET serial = max(serial, excluded.serial)
 """
 _SELF_TYPES = (bytes, bytes, int, bytes, int)
 _WITNESS_TYPES = (str, bytes, int)
+_STRANGER_TYPES = (str, bytes, int)
 _REGISTER_TYPES = (
     *(str, int, bytes, int, int, bytes, int),
     *(int, str, bytes, bytes),
@@ -159,15 +162,37 @@ class Ledger:
             raise readable(error, self.path) from error
         return {(node, voter): serial for node, voter, serial in rows}
 
-    def remember(self, seen: Mapping[tuple[str, bytes], int]) -> None:
-        """Remember these serials where they are higher; on the disk when this returns.
+    def strangers(self) -> dict[str, Sighting]:
+        """What is remembered of voters that are not enrolled, by node; see `strangers.py`."""
+        rows = self._ask("SELECT node, polity, at FROM stranger", ())
+        try:
+            for row in rows:
+                _check_types(row, _STRANGER_TYPES)
+        except Damaged as error:
+            raise readable(error, self.path) from error
+        from polity_cli.core.strangers import Sighting  # whoever only votes knows of none
 
-        That is no change of the voter's own memory, so its own serial stays.
+        return {node: Sighting(polity, at) for node, polity, at in rows}
+
+    def remember(
+        self,
+        seen: Mapping[tuple[str, bytes], int],
+        strangers: Mapping[str, Sighting | None] | None = None,
+    ) -> None:
+        """Remember these serials where they are higher, and of `strangers` what is new; None is forgotten.
+
+        On the disk when this returns. That is no change of the voter's own memory, so its own serial stays.
         """
+        sightings = strangers or {}
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._db.executemany(_REMEMBER, [(*source, serial) for source, serial in seen.items()])
+                self._db.executemany("DELETE FROM stranger WHERE node = ?", [(node,) for node in sightings])
+                self._db.executemany(
+                    "INSERT INTO stranger VALUES (?, ?, ?)",
+                    [(node, *at) for node, at in sightings.items() if at is not None],
+                )
                 self._db.execute("COMMIT")
             except BaseException:
                 roll_back(self._db)

@@ -50,6 +50,9 @@ CREATE TABLE witness (
     """
 CREATE TABLE past (serial INTEGER PRIMARY KEY);
 INSERT INTO past SELECT serial FROM self;
+CREATE TABLE stranger (
+    node TEXT PRIMARY KEY, polity BLOB NOT NULL, at INTEGER NOT NULL
+) WITHOUT ROWID;
 """,
 )
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from polity_cli.core.strangers import Sighting
+
 
 class MemoryLedger:
     """Remembers like `Ledger` for as long as it lives; what a block that raises saved is forgotten."""
@@ -23,6 +25,7 @@ class MemoryLedger:
         # Replaced as a whole, never changed in place: a transaction that fails puts the old one back.
         self._pages: dict[bytes, dict[int, tuple[int, bytes]]] = {}
         self._witness: dict[tuple[str, bytes], int] = {}
+        self._strangers: dict[str, Sighting] = {}
         self._is_locked = False
 
     def close(self) -> None:
@@ -53,9 +56,18 @@ class MemoryLedger:
     def witness(self) -> dict[tuple[str, bytes], int]:
         return dict(self._witness)
 
-    def remember(self, seen: Mapping[tuple[str, bytes], int]) -> None:
+    def strangers(self) -> dict[str, Sighting]:
+        return dict(self._strangers)
+
+    def remember(
+        self,
+        seen: Mapping[tuple[str, bytes], int],
+        strangers: Mapping[str, Sighting | None] | None = None,
+    ) -> None:
         for source, serial in seen.items():
             self._witness[source] = max(serial, self._witness.get(source, serial))
+        sightings = {**self._strangers, **(strangers or {})}
+        self._strangers = {node: at for node, at in sightings.items() if at is not None}
 
     def is_set_back(self, reminders: bytes) -> bool:
         """Nobody has a copy of it to put in its place."""

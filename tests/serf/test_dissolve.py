@@ -57,6 +57,17 @@ def test_one_of_two_polities_is_dissolved_into_the_other_and_its_roles_are_liste
         assert said.code == UNFIT, (command, said)
         assert ids[other] in said.data["error"], said
 
+    if voters == "agent":
+        # Nor does it help the others to be slow, or dead: who has heard of them remembers.
+        for node in right.nodes:
+            node.kill_voter()
+        for node in left.nodes[0], left.nodes[2]:
+            said = ask(node, "who", "leader")
+            assert said.code == UNFIT, said
+            assert ids[right] in said.data["error"], said
+        for node in right.nodes:
+            node.start_voter()
+
     before = ledger_of(right["right1"]).parent
     names = {path.name for path in before.iterdir()}
     planned = ask(right["right1"], "dissolve")
