@@ -23,6 +23,7 @@ _HOME = {
     "OutcomeUnknown": "polity_cli.errors",
     "PolityError": "polity_cli.errors",
     "RoleUnfilled": "polity_cli.errors",
+    "SlotTaken": "polity_cli.errors",
 }
 
 TYPE_CHECKING = False
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from polity_cli.errors import OutcomeUnknown as OutcomeUnknown
     from polity_cli.errors import PolityError as PolityError
     from polity_cli.errors import RoleUnfilled as RoleUnfilled
+    from polity_cli.errors import SlotTaken as SlotTaken
     from polity_cli.polity import Election as Election
     from polity_cli.polity import Polity as Polity
 

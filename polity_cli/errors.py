@@ -4,6 +4,7 @@
     ├── BadInput                   2  a role name, a rule or an option that cannot be used
     ├── LostElection               3  decided: another node holds the role
     ├── GuardFailed                3  decided: the holder or the term is not the one named
+    ├── SlotTaken                  3  decided: the role was filled for that slot, or a later one, already
     ├── TermRefused                3  decided: the guard of a resource has seen a higher term
     ├── Busy                       3  another process on this node has what can be had once
     ├── RoleUnfilled               4  decided: nobody holds the role
@@ -45,6 +46,12 @@ class PolityError(Exception):
 
 class BadInput(PolityError, ValueError):
     exit_code = 2
+
+
+class SlotTaken(PolityError):
+    """The role was filled for the slot, or for a later one: each is had once."""
+
+    exit_code = 3
 
 
 class LostElection(PolityError):

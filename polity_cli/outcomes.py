@@ -14,6 +14,7 @@ from polity_cli.errors import (
     OutcomeUnknown,
     PolityError,
     RoleUnfilled,
+    SlotTaken,
     Unfit,
 )
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from polity_cli.core.electorate import Electorate
+    from polity_cli.core.tenure import Tenure
 
 
 def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorate) -> PolityError | None:
@@ -39,6 +41,9 @@ def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorat
                 term=tenure.term,
                 hint=f"fine if that is as it should be; else `polity recall {shell_word(role)}` empties it",
             )
+        case Verdict.TAKEN:
+            assert tenure is not None
+            return slot_taken(role, tenure)
         case Verdict.GUARD:
             assert tenure is not None
             return GuardFailed(
@@ -64,6 +69,15 @@ def error_of(order: tuple[Purpose, str], outcome: Outcome, electorate: Electorat
                 f"discards it. Ask `polity who {shell_word(role)}` once {electorate.current.q} voters answer",
             )
     return None
+
+
+def slot_taken(role: str, tenure: Tenure) -> SlotTaken:
+    """The error that tells that nobody can have a slot any more: `tenure` is of it, or of a later one."""
+    by = f", and {tenure.holder} holds it" if tenure.holder else ""
+    return SlotTaken(
+        f"{role} was filled for the slot {tenure.slot} already (term {tenure.term}{by})",
+        hint="each slot is had once, in order: nothing is left to do, unless a clock or a slot is wrong",
+    )
 
 
 def error_of_founding(outcome: founding.Outcome, status: Mapping[str, str], namespace: str) -> PolityError:

@@ -170,15 +170,19 @@ class Polity:
             self._voter.join(timeout=PATIENCE_S + 2.0)
 
     def run_election(
-        self, role: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = False
+        self, role: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, wait: bool = False, slot: str = ""
     ) -> Election:
         """Stand for `role` with this node as candidate. Holding it already is success, in the same term.
 
-        `wait` keeps asking until the time limit even while too few voters are alive.
+        `wait` keeps asking until the time limit even while too few voters are alive. For a `slot`, 1 to 32
+        characters, the election is won only if that comes after every slot the role was filled for (digits
+        count as numbers), else SlotTaken. Where this node holds the role already, see the tenure's `slot`.
         """
 
         def work(session: Session) -> Outcome:
-            return session.elect(role, timeout_s=timeout_s, patient=wait, quorum_func=self.quorum_func)
+            return session.elect(
+                role, timeout_s=timeout_s, patient=wait, quorum_func=self.quorum_func, slot=slot
+            )
 
         return self._start(Purpose.ELECT, role, work)
 

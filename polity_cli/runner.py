@@ -208,6 +208,7 @@ class Run(Record):
             "POLITY_ROLE": self.role,
             "POLITY_TERM": str(self.tenure.term),
             "POLITY_NODE": self.node,
+            "POLITY_SLOT": self.tenure.slot,
         }
 
     def words_to_give_back(self) -> list[str]:

@@ -17,6 +17,7 @@ from polity_cli.core import epochs, founding
 from polity_cli.core.messages import NO_POLITY
 from polity_cli.core.operation import Order, Outcome, Purpose
 from polity_cli.core.quorum import SimpleMajority
+from polity_cli.core.slot import NO_SLOT, check_slot
 from polity_cli.core.tenure import MAX_NODE_BYTES, check_name, check_role
 from polity_cli.edges import wire
 from polity_cli.edges.ledger import Ledger, ledger_path
@@ -136,13 +137,19 @@ class Session:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         patient: bool = False,
         quorum_func: Callable[[int], int] | None = None,
+        slot: str = NO_SLOT,
     ) -> Outcome:
         """Stand for `role` with this node as candidate; founds the polity first where there is none.
 
-        The verdict is WON, HELD, LOST, NO_QUORUM or UNKNOWN. `quorum_func` may ask for more votes than the
-        electorate's rule.
+        The verdict is WON, HELD, LOST, TAKEN, NO_QUORUM or UNKNOWN. `quorum_func` may ask for more votes than
+        the electorate's rule. For a `slot` the role is won only if that comes after all it was filled for;
+        HELD says nothing of the slot.
         """
-        return self._run(Purpose.ELECT, role, timeout_s, patient, quorum_func=quorum_func, found=True)
+        if slot != NO_SLOT:
+            check_slot(slot)
+        return self._run(
+            Purpose.ELECT, role, timeout_s, patient, quorum_func=quorum_func, found=True, slot=slot
+        )
 
     def recall(
         self,
@@ -303,6 +310,7 @@ class Session:
         term: int | None = None,
         quorum_func: Callable[[int], int] | None = None,
         found: bool = False,
+        slot: str = NO_SLOT,
     ) -> Outcome:
         check_role(role)
         deadline = deadline_of(timeout_s)
@@ -325,6 +333,7 @@ class Session:
             term=term,
             at_least=at_least,
             patient=patient,
+            slot=slot,
         )
         local = self._hint(role, electorate)
         wanted = None if quorum_func is None else _votes_by(quorum_func)

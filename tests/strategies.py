@@ -14,6 +14,7 @@ from polity_cli.core import messages as m
 from polity_cli.core.ballot import CLASSIC, FAST, ID_BYTES, MAX_ROUND, Ballot
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.quorum import QuorumRule
+from polity_cli.core.slot import MAX_SLOT_BYTES
 from polity_cli.core.tenure import MAX_NODE_BYTES, MAX_ROLE_BYTES, MAX_TERM, Tenure
 from polity_cli.core.voter import Self
 from polity_cli.edges import wire
@@ -47,10 +48,13 @@ page_data = st.binary(max_size=wire.PAGE_BYTES)
 ballots: SearchStrategy[Ballot] = st.builds(
     Ballot, numbers(MAX_ROUND), ids_or_none, st.sampled_from((CLASSIC, FAST))
 )
+slots: SearchStrategy[str] = st.just("") | st.text("0123456789:-TZW", max_size=MAX_SLOT_BYTES)
 tenures: SearchStrategy[Tenure] = st.builds(
-    Tenure, numbers(MAX_TERM), st.one_of(st.none(), nodes), ids_or_none, ids_or_none
+    Tenure, numbers(MAX_TERM), st.one_of(st.none(), nodes), ids_or_none, ids_or_none, slots, slots
 )
-vacancies: SearchStrategy[Tenure] = st.builds(Tenure, numbers(MAX_TERM), st.none(), ids_or_none)
+vacancies: SearchStrategy[Tenure] = st.builds(
+    Tenure, numbers(MAX_TERM), st.none(), ids_or_none, st.just(b""), slots
+)
 selves: SearchStrategy[Self] = st.builds(Self, ids, ids_or_none, epochs, digests_or_none)
 
 

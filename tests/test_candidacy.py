@@ -86,12 +86,13 @@ class Candidate:
         at_least: int = 0,
         patient: bool = False,
         floor: int = 0,
+        slot: str = "",
     ) -> None:
         self.draws = Draws(floor)
         self.now_s = 100.0
         self.sent: list[RoleQuery] = []
         self.electorate = electorate or founding_record(POLITY, voters(*range(n)), QuorumPercentage(share, 1))
-        order = Order(purpose, ROLE, "n0", MINE, holder, term, at_least, patient)
+        order = Order(purpose, ROLE, "n0", MINE, holder, term, at_least, patient, slot)
         self._take(
             candidacy.begin(
                 order,
@@ -983,3 +984,51 @@ def test_whoever_never_answered_is_named_when_nothing_came_of_it(number: int) ->
         c.hear(voter, Register(B1, Ballot(1, b"%d" % voter), OTHERS))
     c.give_up()
     assert c.outcome.silent == tuple(f"n{i}" for i in range(number, 4))
+
+
+# Slots
+
+
+HAD_7 = VACANT.filled_by("n1", b"claim-e1", "7").emptied(b"claim-r1")
+
+
+@pytest.mark.parametrize("slot", ["7", "6"])
+def test_a_slot_that_was_had_is_not_stood_for_and_told_after_an_accept_or_a_look(slot: str) -> None:
+    c = Candidate(slot=slot, local=accepted(B1, HAD_7))
+    assert c.is_in(Phase.LOOK), "its own ledger is a hint"
+    c.hear_all(*[known(B1, HAD_7)] * 2)
+    assert (c.verdict, c.outcome.tenure) == (Verdict.TAKEN, HAD_7)
+    assert c.outcome.no == ids(0, 1)
+    recovering = Candidate(slot=slot, pace=PACE._replace(looks=1), local=accepted(B1, HAD_7))
+    recovering.hear_all(accepted(B1, HAD_7), FRESH)
+    recovering.wake()
+    recovering.hear_all(accepted(B1, HAD_7, recovering.c.ballot), Register(recovering.c.ballot))
+    assert isinstance(recovering.last, Accept)
+    assert recovering.last.tenure == HAD_7
+    recovering.hear_all(*[accepted(recovering.c.ballot, HAD_7)] * 2)
+    assert recovering.verdict is Verdict.TAKEN
+
+
+def test_the_next_slot_is_stood_for_and_written_into_the_tenure() -> None:
+    c = Candidate(slot="8", local=accepted(B1, HAD_7))
+    assert isinstance(c.last, Stand)
+    assert (c.last.vacancy, c.last.tenure) == (HAD_7, HAD_7.filled_by("n0", MINE, "8"))
+    assert c.last.tenure.vacancy_before() == HAD_7
+
+
+def test_a_holder_is_told_as_such_whatever_the_slot() -> None:
+    theirs = VACANT.filled_by("n1", b"claim-e1", "7")
+    c = Candidate(slot="7")
+    c.hear_all(*[known(B1, theirs)] * 2)
+    assert (c.verdict, c.outcome.tenure) == (Verdict.LOST, theirs)
+
+
+def test_who_may_have_had_the_slot_itself_does_not_say_that_it_was_taken() -> None:
+    c = Candidate(slot="7", local=FRESH)
+    c.hear(0, accepted(ZERO.fast, VACANT.filled_by("n0", MINE, "7"), c.c.ballot))
+    for _ in range(PACE.asks):
+        c.wake()
+    assert c.is_in(Phase.YIELD)
+    c.wake()
+    c.hear_all(*[known(B3, HAD_7)] * 2)
+    assert c.verdict is Verdict.UNKNOWN, "the tenure for 7 may have been its own"

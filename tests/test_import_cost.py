@@ -83,6 +83,7 @@ def test_the_hooks_rooms_load_no_others_of_the_house() -> None:
         "polity_cli.core.messages",
         "polity_cli.core.quorum",
         "polity_cli.core.record",
+        "polity_cli.core.slot",
         "polity_cli.core.tenure",
         "polity_cli.core.voter",
         "polity_cli.core.witness",

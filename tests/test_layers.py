@@ -27,7 +27,7 @@ FLOORS = (
         "core.record",
     ),  # "" is the package itself, whose names are imported when first used
     ("core",),
-    ("settings", "guard"),
+    ("settings", "guard", "crontab"),
     ("edges",),
     ("asking",),
     ("booth", "conduct", "rescue"),

@@ -280,6 +280,10 @@ def test_a_ledger_of_schema_3_is_read_as_it_was_written(path: str) -> None:
     digest = bytes.fromhex("ba471de4849e7482efc7d54a69cc0640")
     assert ledger.me() == Self(bytes(range(1, 9)), b"polity-1", 1, digest, serial=9_000_000_123)
     assert ledger.roles() == ["leader"]
+    slots = ("2026-11-24T03:00Z", "2026-11-23T03:00Z")
+    assert ledger.register("leader").tenure == Tenure(3, "node-2", b"claim--3", b"claim--2", *slots)
+    before = Tenure(1, "node-3", b"claim--1", b"", "2026-11-22T03:00Z", "7")
+    assert ledger.register("leader").confirmed == before
     assert ledger.strangers() == {"node-9": Sighting(b"polity-9", 1_795_530_000)}
     voter = ("node-1", bytes(range(1, 9)))
     assert not ledger.is_set_back(reminder(voter, 9_000_000_123) + reminder(voter, 7))

@@ -66,5 +66,6 @@ def test_no_kind_of_message_is_left_out() -> None:
 
 def test_every_reason_to_refuse_has_its_words() -> None:
     reasons = {m.UNFOUNDED, m.FOUNDED, m.OTHER_POLITY, m.OLD_EPOCH, m.BEHIND, m.NO_RECORD, m.UNUSABLE}
+    reasons.add(m.SET_BACK)
     assert set(m.REASONS) == reasons
-    assert len(set(m.REASONS.values())) == len(reasons) == 7
+    assert len(set(m.REASONS.values())) == len(reasons) == 8

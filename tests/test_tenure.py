@@ -23,6 +23,18 @@ def test_a_filled_tenure_can_write_down_the_vacancy_it_fills() -> None:
     assert VACANT.filled_by("n0", b"claim-e0").vacancy_before() == VACANT
 
 
+def test_a_slot_stays_with_the_role_through_vacancies_and_those_who_stand_for_none() -> None:
+    vacant = VACANT.filled_by("n0", b"claim-e0", "7").emptied(b"claim-r0")
+    assert (vacant.slot, vacant.after_slot) == ("7", "")
+    unslotted = vacant.filled_by("n1", b"claim-e1")
+    assert (unslotted.slot, unslotted.after_slot) == ("7", "7")
+    assert unslotted.vacancy_before() == vacant
+    later = unslotted.emptied(b"claim-r1").filled_by("n2", b"claim-e2", "8")
+    assert (later.slot, later.vacancy_before().slot) == ("8", "7")
+    assert [later.has_had(slot) for slot in ("", "7", "8", "9")] == [False, True, True, False]
+    assert not VACANT.has_had("0")
+
+
 def test_two_vacancies_of_one_term_are_told_apart_by_whoever_fills_them() -> None:
     one, other = Tenure(2, None, b"claim-r0"), Tenure(2, None, b"claim-r1")
     assert one.filled_by("n0", b"e") != other.filled_by("n0", b"e")

@@ -16,6 +16,7 @@ from polity_cli.core import messages as m
 from polity_cli.core.ballot import FAST, MAX_ROUND, Ballot
 from polity_cli.core.electorate import Electorate, Enrolled, Roll
 from polity_cli.core.quorum import QuorumRule
+from polity_cli.core.slot import MAX_SLOT_BYTES
 from polity_cli.core.tenure import MAX_TERM, Tenure
 from polity_cli.core.witness import REMINDER_BYTES
 from polity_cli.edges import wire
@@ -27,8 +28,9 @@ ROLE = "r" * 128
 NODE = "n" * 128
 EPOCH = some.MAX_EPOCH
 BALLOT = Ballot(MAX_ROUND, ID, FAST)
-FILLED = Tenure(MAX_TERM, NODE, ID, ID)
-VACANT = Tenure(MAX_TERM, None, ID)
+SLOT = "s" * MAX_SLOT_BYTES
+FILLED = Tenure(MAX_TERM, NODE, ID, ID, SLOT, SLOT)
+VACANT = Tenure(MAX_TERM, None, ID, b"", SLOT)
 SIMPLE = QuorumRule(500_000, 3)
 
 # The longest there can be of each kind.
@@ -538,7 +540,7 @@ def test_bytes_that_announce_more_than_they_hold_cost_no_memory(bomb: bytes) -> 
 REMINDERS = [bytes([at]) * REMINDER_BYTES for at in range(100)]
 
 
-@given(some.messages, st.integers(0, 100), st.integers(0, 700))
+@given(some.messages, st.integers(0, 100), st.integers(0, wire.QUERY_BYTES))
 def test_a_query_carries_as_many_reminders_as_fit_and_is_the_same_query(
     message: m.Message, count: int, most: int
 ) -> None:

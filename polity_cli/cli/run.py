@@ -50,6 +50,17 @@ def _seconds(default: float, name: str, text: str) -> Callable[[F], F]:
     help="The exit code where another node holds ROLE; with 0 nothing is said of it.",
 )
 @click.option("--report", metavar="FILE", help="Write what came of it there, as one JSON object.")
+@click.option(
+    "--slot",
+    "line",
+    metavar="'CRON LINE'",
+    help="Run CMD once for the latest time that this cron line names, in the whole cluster: '0 3 * * *'.",
+)
+@click.option(
+    "--slot-id",
+    metavar="ID",
+    help="The same for an occasion of your own; each ID must come after the one before, as 2026-11-24 does.",
+)
 @_seconds(5.0, "--check", "How often a quorum is asked whether this node still holds ROLE.")
 @_seconds(30.0, "--grace", "How long CMD may run without a quorum's word.")
 @_seconds(10.0, "--kill-grace", "From TERM to KILL, if CMD must be ended.")
@@ -63,6 +74,8 @@ def run(
     keep: bool,
     conflict_exit_code: int,
     report: str | None,
+    line: str | None,
+    slot_id: str | None,
     check: float,
     grace: float,
     kill_grace: float,
@@ -77,16 +90,41 @@ def run(
 
     Nothing of CMD runs longer than --grace and --kill-grace after a quorum has last confirmed that this node
     holds ROLE, even if polity itself is killed or stopped.
+
+    With --slot or --slot-id it is run at most once for each slot, by whichever node comes first, however
+    short it is and however far clocks are apart. That somebody had the slot ends with 3, as where another
+    node holds ROLE. CMD finds it in POLITY_SLOT.
     """
     from polity_cli.core.tenure import check_role
     from polity_cli.runner import Bounds
 
     check_role(role)
+    slot = _slot(line, slot_id, keep)
     if "--" not in sys.argv:
         raise click.UsageError("write -- before the command", ctx=click.get_current_context())
     bounds = Bounds(check, grace, kill_grace)
     bounds.check()
-    _Shift(role, argv, keep, conflict_exit_code, report, bounds, options).run()
+    _Shift(role, argv, keep, conflict_exit_code, report, slot, bounds, options).run()
+
+
+def _slot(line: str | None, slot_id: str | None, keep: bool) -> str:
+    """The slot that is wanted, "" for none; raises BadInput."""
+    from polity_cli.core.slot import NO_SLOT, check_slot
+    from polity_cli.errors import BadInput
+
+    if line is None and slot_id is None:
+        return NO_SLOT
+    if keep or None not in (line, slot_id):
+        raise BadInput(
+            "--slot, --slot-id and --keep exclude each other",
+            hint="a slot is had once without holding on; name it by a cron line or by an id",
+        )
+    if slot_id is not None:
+        return check_slot(slot_id)
+    from polity_cli.crontab import slot_of
+
+    assert line is not None
+    return slot_of(line)
 
 
 class _Shift:
@@ -99,6 +137,7 @@ class _Shift:
         keep: bool,
         conflict_exit_code: int,
         report: str | None,
+        slot: str,
         bounds: Bounds,
         options: Options,
     ) -> None:
@@ -112,6 +151,7 @@ class _Shift:
         self._keep = keep
         self._conflict_exit_code = conflict_exit_code
         self._report = report
+        self._slot = slot
         self._bounds = bounds
         self._options = options
         self._started = monotonic()
@@ -145,7 +185,7 @@ class _Shift:
         from time import sleep
 
         from polity_cli.cli.running import visit
-        from polity_cli.errors import BadInput, Unfit
+        from polity_cli.errors import BadInput, SlotTaken, Unfit
         from polity_cli.errors import PolityError as Failure
         from polity_cli.leash import boottime_s
 
@@ -161,7 +201,7 @@ class _Shift:
                     later=self._later,
                 )
             except Failure as error:
-                hopeless = isinstance(error, BadInput | Unfit)
+                hopeless = isinstance(error, BadInput | Unfit | SlotTaken)
                 if hopeless or not self._options.wait or self._interruption.signal:
                     raise
                 self._stand_by(str(error))
@@ -170,10 +210,13 @@ class _Shift:
                 return tenure, asked_s
 
     def _stand(self, visit: Visit) -> Tenure:
+        from functools import partial
+
         from polity_cli.cli.output import decide
-        from polity_cli.core.operation import Purpose
+        from polity_cli.core.operation import Purpose, Verdict
         from polity_cli.edges.runs import claim
-        from polity_cli.errors import Busy, LostElection, NoQuorum
+        from polity_cli.errors import Busy, LostElection, NoQuorum, SlotTaken
+        from polity_cli.outcomes import slot_taken
 
         session = visit.session
         self._node = session.node
@@ -187,15 +230,27 @@ class _Shift:
             )
         # Whatever becomes of this process: what it may win is given back.
         self._claimed.write(self._role, 0)
-        outcome, error = decide(
-            visit, Purpose.ELECT, self._role, lambda: session.elect(self._role, timeout_s=visit.left())
-        )
-        if error is not None:
-            if isinstance(error, LostElection | NoQuorum):
+        while True:
+            outcome, error = decide(
+                visit,
+                Purpose.ELECT,
+                self._role,
+                lambda: session.elect(self._role, timeout_s=visit.left(), slot=self._slot),
+            )
+            tenure = outcome.tenure
+            if isinstance(error, LostElection | NoQuorum | SlotTaken):
                 self._claimed.clear()
-            raise error
-        assert outcome.tenure is not None
-        return outcome.tenure
+            held = outcome.verdict in (Verdict.LOST, Verdict.HELD)
+            if tenure is not None and held and tenure.has_had(self._slot):
+                raise slot_taken(self._role, tenure)
+            if error is not None:
+                raise error
+            assert tenure is not None
+            if not self._slot or outcome.verdict is Verdict.WON:
+                return tenure
+            # Nothing runs in it, as this process has the lock: a run that was killed has left it held.
+            guard = partial(session.recall, self._role, holder=session.node, term=tenure.term)
+            decide(visit, Purpose.RECALL, self._role, lambda: guard(timeout_s=visit.left()))  # noqa: B023
 
     def _stand_by(self, why: str) -> None:
         from polity_cli.cli.running import say
@@ -276,6 +331,7 @@ class _Shift:
             "outcome": outcome,
             "node": self._node or None,
             "term": tenure.term if tenure else None,
+            "slot": self._slot or None,
             "exit_code": code,
             "given_back": given_back,
             "reason": reason or (str(error) if error else ""),

@@ -51,7 +51,7 @@ def who(role: str, cached: bool, quiet: bool, options: Options) -> None:
             more = about(visit, outcome)
             if error is not None or outcome.tenure is None:
                 verdict = outcome.verdict.value
-                unknown = {"outcome": verdict, "holder": None, "term": None, "source": source}
+                unknown = {"outcome": verdict, "holder": None, "term": None, "source": source, "slot": None}
                 return Answer({**data, **unknown, **more}, "", error)
             tenure = outcome.tenure
         data |= {
@@ -59,6 +59,7 @@ def who(role: str, cached: bool, quiet: bool, options: Options) -> None:
             "holder": tenure.holder,
             "term": tenure.term,
             "source": source,
+            "slot": tenure.slot or None,
             **more,
         }
         if tenure.holder is None:

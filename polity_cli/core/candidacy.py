@@ -69,9 +69,8 @@ def begin(
     match order.purpose:
         case Purpose.ELECT:
             base = _local_vacancy(local)
-            return (
-                _stand(c, base, now_s, draws) if base and not electorate.is_joint else _look(c, now_s, draws)
-            )
+            stands = base is not None and not electorate.is_joint and not base.tenure.has_had(order.slot)
+            return _stand(c, base, now_s, draws) if base and stands else _look(c, now_s, draws)
         case Purpose.RECALL:
             doubtful = local is not None and _judge(c, local.tenure) is not None
             return _look(c, now_s, draws) if doubtful else _prepare(c, now_s, draws)
@@ -203,7 +202,7 @@ def _new_ballot(c: Candidacy, draws: Draws) -> Candidacy:
 
 
 def _stand(c: Candidacy, base: Chosen, now_s: float, draws: Draws) -> Move:
-    tenure = base.tenure.filled_by(c.order.node, c.order.claim)
+    tenure = base.tenure.filled_by(c.order.node, c.order.claim, c.order.slot)
     c = _new_ballot(c, draws)._replace(base=base, stood=tenure, proposal=tenure)
     return _enter(c, Phase.STAND, now_s)
 
@@ -219,7 +218,8 @@ def _accept(c: Candidacy, now_s: float, draws: Draws) -> Move:
     proposal = current
     if verdict is None:
         if c.order.purpose is Purpose.ELECT:
-            proposal, verdict = current.filled_by(c.order.node, c.order.claim), Verdict.WON
+            proposal = current.filled_by(c.order.node, c.order.claim, c.order.slot)
+            verdict = Verdict.WON
         else:
             proposal, verdict = current.emptied(c.order.claim), Verdict.RECALLED
             c = c._replace(previous_holder=current.holder)
@@ -261,7 +261,9 @@ def _judge(c: Candidacy, current: Tenure) -> Verdict | None:
         if not current.is_vacant:
             return Verdict.LOST
         # Ours for this term was beaten by a vacancy; a higher one may have been before it.
-        return Verdict.UNKNOWN if c.pending is not None and current.term >= c.pending[0] else None
+        if c.pending is not None and current.term >= c.pending[0]:
+            return Verdict.UNKNOWN
+        return Verdict.TAKEN if current.has_had(order.slot) else None
     if current.is_vacant:
         return Verdict.VACANT
     matches = order.holder in (None, current.holder) and order.term in (None, current.term)
@@ -297,7 +299,7 @@ def _after_look(c: Candidacy, now_s: float, draws: Draws) -> Move:
         return _prepare(c, now_s, draws)
     missed = any(s.confirmed_ballot < chosen.ballot for s in states.values())
     agree = tally.select(states, lambda s: s.accepted <= chosen.ballot)
-    against = verdict in (Verdict.LOST, Verdict.VACANT, Verdict.GUARD)
+    against = verdict in (Verdict.LOST, Verdict.VACANT, Verdict.GUARD, Verdict.TAKEN)
     return _done(
         c,
         verdict,

@@ -8,6 +8,7 @@ from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.electorate import Electorate
 from polity_cli.core.messages import RoleQuery, State
 from polity_cli.core.record import Record
+from polity_cli.core.slot import NO_SLOT
 from polity_cli.core.tally import Chosen
 from polity_cli.core.tenure import VACANT, Tenure
 
@@ -52,6 +53,8 @@ class Verdict(Enum):
     RECALLED = "recalled"
     VACANT = "vacant"
     GUARD = "guard"
+    TAKEN = "taken"
+    """The slot that was wanted is one that the role has had."""
     ANSWER = "answer"
     NO_QUORUM = "no_quorum"
     UNKNOWN = "unknown"
@@ -72,7 +75,8 @@ class Order(Record):
     """What is wanted. `claim` is this operation's id in all its attempts; `node` the candidate or asker.
 
     `holder` and `term` guard a recall. `at_least` votes are wanted on top of the electorate's rule.
-    `patient` keeps an operation asking while Serf shows too few voters alive.
+    `patient` keeps an operation asking while Serf shows too few voters alive. An election for a `slot` is
+    won only if that comes after all that the role was filled for.
     """
 
     purpose: Purpose
@@ -83,6 +87,7 @@ class Order(Record):
     term: int | None = None
     at_least: int = 0
     patient: bool = False
+    slot: str = NO_SLOT
 
 
 class Outcome(Record):

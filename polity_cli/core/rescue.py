@@ -112,5 +112,5 @@ def _decided(register: Register, ballot: Ballot, claim: bytes, jump: int) -> Reg
     term = max(register.tenure.term, register.confirmed.term) + jump
     # Vacant terms are even, filled ones odd.
     term += term % 2 if tenure.is_vacant else 1 - term % 2
-    again = Tenure(term, tenure.holder, claim, b"" if tenure.is_vacant else claim)
+    again = tenure._replace(term=term, claim=claim, after=b"" if tenure.is_vacant else claim)
     return Register(ballot, ballot, again, ballot, again)

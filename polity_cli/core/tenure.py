@@ -1,13 +1,14 @@
 """Tenures, the values of a role, and the names a role may have.
 
 A role's chosen tenures form one chain: vacant term 0, filled term 1, vacant term 2, ... A filled tenure
-names (`after`) the claim of the vacancy it fills, so that whoever sees only votes for it can still write
-that vacancy down exactly as it was decided.
+names (`after`, `after_slot`) what the vacancy it fills had, so that whoever sees only votes for it can still
+write that vacancy down exactly as it was decided.
 """
 
 from __future__ import annotations
 
 from polity_cli.core.record import Record
+from polity_cli.core.slot import NO_SLOT, is_after
 from polity_cli.errors import BadInput
 
 MAX_ROLE_BYTES = 128
@@ -19,28 +20,37 @@ ELECTORATE = ""
 
 
 class Tenure(Record):
-    """`term` is the fencing token; `holder` a node name, or None where vacant; `claim` the operation's id."""
+    """`term` is the fencing token; `holder` a node name, or None where vacant; `claim` the operation's id.
+
+    `slot` is the newest that the role was filled for, now or before; see `slot.py`.
+    """
 
     term: int
     holder: str | None
     claim: bytes
     after: bytes = b""
+    slot: str = NO_SLOT
+    after_slot: str = NO_SLOT
 
     @property
     def is_vacant(self) -> bool:
         return self.holder is None
 
-    def filled_by(self, node: str, claim: bytes) -> Tenure:
-        """The next tenure, in which `node` holds the role that is vacant in this one."""
-        return Tenure(self.term + 1, node, claim, self.claim)
+    def filled_by(self, node: str, claim: bytes, slot: str = NO_SLOT) -> Tenure:
+        """The next tenure, in which `node` holds the role that is vacant in this one, for `slot` if any."""
+        return Tenure(self.term + 1, node, claim, self.claim, slot or self.slot, self.slot)
 
     def emptied(self, claim: bytes) -> Tenure:
         """The next tenure, in which nobody holds the role."""
-        return Tenure(self.term + 1, None, claim)
+        return Tenure(self.term + 1, None, claim, b"", self.slot)
 
     def vacancy_before(self) -> Tenure:
         """The vacancy that this filled tenure fills."""
-        return Tenure(self.term - 1, None, self.after)
+        return Tenure(self.term - 1, None, self.after, b"", self.after_slot)
+
+    def has_had(self, slot: str) -> bool:
+        """True if the role was filled for this slot, or for one after it, already; of no slot it never is."""
+        return slot != NO_SLOT and not is_after(slot, self.slot)
 
     def __str__(self) -> str:
         return f"term {self.term} vacant" if self.holder is None else f"term {self.term} {self.holder}"

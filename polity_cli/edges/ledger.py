@@ -87,6 +87,7 @@ _REGISTER_TYPES = (
     *(int, str, bytes, bytes),
     *(int, bytes, int),
     *(int, str, bytes, bytes),
+    *(str, str, str, str),
 )
 
 
@@ -244,7 +245,11 @@ class Ledger:
         row = row[5:]
         _check_types(row, _REGISTER_TYPES)
         register = Register(
-            Ballot(*row[1:4]), Ballot(*row[4:7]), Tenure(*row[7:11]), Ballot(*row[11:14]), Tenure(*row[14:18])
+            Ballot(*row[1:4]),
+            Ballot(*row[4:7]),
+            Tenure(*row[7:11], *row[18:20]),
+            Ballot(*row[11:14]),
+            Tenure(*row[14:18], *row[20:22]),
         )
         if register.promised < register.accepted:
             raise Damaged(f"the role {role!r} was accepted above its promise")
@@ -388,9 +393,11 @@ class Transaction:
             role,
             *register.promised,
             *register.accepted,
-            *register.tenure,
+            *register.tenure[:4],
             *register.confirmed_ballot,
-            *register.confirmed,
+            *register.confirmed[:4],
+            *register.tenure[4:],
+            *register.confirmed[4:],
         )
         self._execute(f"INSERT OR REPLACE INTO register VALUES ({', '.join('?' * len(row))})", row)
 

@@ -48,6 +48,10 @@ CREATE TABLE witness (
 ) WITHOUT ROWID;
 """,
     """
+ALTER TABLE register ADD COLUMN slot TEXT NOT NULL DEFAULT '';
+ALTER TABLE register ADD COLUMN after_slot TEXT NOT NULL DEFAULT '';
+ALTER TABLE register ADD COLUMN confirmed_slot TEXT NOT NULL DEFAULT '';
+ALTER TABLE register ADD COLUMN confirmed_after_slot TEXT NOT NULL DEFAULT '';
 CREATE TABLE past (serial INTEGER PRIMARY KEY);
 INSERT INTO past SELECT serial FROM self;
 CREATE TABLE stranger (

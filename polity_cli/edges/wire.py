@@ -18,6 +18,7 @@ from polity_cli.core import messages as m
 from polity_cli.core.ballot import FAST, ID_BYTES, MAX_ROUND, Ballot
 from polity_cli.core.electorate import Electorate, Enrolled, Roll, is_joint_epoch
 from polity_cli.core.quorum import QuorumRule, classic_quorum
+from polity_cli.core.slot import MAX_SLOT_BYTES, NO_SLOT, is_plain
 from polity_cli.core.tenure import MAX_NODE_BYTES, MAX_ROLE_BYTES, MAX_TERM, Tenure
 from polity_cli.core.witness import REMINDER_BYTES
 from polity_cli.errors import BadInput
@@ -148,7 +149,7 @@ def _ballot(value: object) -> Ballot:
 def _tenure(value: object) -> Tenure:
     if (
         type(value) is list
-        and len(value) == 4
+        and len(value) == 6
         and type(term := value[0]) is int
         and 0 <= term <= MAX_TERM
         and ((holder := value[1]) is None or (type(holder) is str and 0 < len(holder) <= MAX_NODE_BYTES // 4))
@@ -156,11 +157,20 @@ def _tenure(value: object) -> Tenure:
         and len(claim) in _ID_SIZES
         and type(after := value[3]) is bytes
         and len(after) in _ID_SIZES
+        and value[4] == value[5] == NO_SLOT
     ):
         return Tenure(term, holder, claim, after)
-    term, holder, claim, after = _array(value, 4)
+    term, holder, claim, after, slot, after_slot = _array(value, 6)
     who = None if holder is None else _node(holder)
-    return Tenure(_whole(term, MAX_TERM), who, _id_or_none(claim), _id_or_none(after))
+    ids = _id_or_none(claim), _id_or_none(after)
+    return Tenure(_whole(term, MAX_TERM), who, *ids, _slot(slot), _slot(after_slot))
+
+
+def _slot(value: object) -> str:
+    slot = _text(value, 0, MAX_SLOT_BYTES)
+    if not is_plain(slot):
+        raise Garbled("a slot has letters, digits and few other characters")
+    return slot
 
 
 def _roles(value: object) -> tuple[str, ...]:

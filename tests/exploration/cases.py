@@ -29,6 +29,7 @@ class Op(NamedTuple):
     ballots: int = 1
     holder: str | None = None
     term: int | None = None
+    slot: str = ""
     hints: bool = True
     """Whether it may be given a register as its local ledger; without that it looks or prepares first."""
 
@@ -110,7 +111,7 @@ def _renamed(case: Case, order: tuple[Slot, ...], first: int) -> Iterator[tuple[
     def kind(op: Op) -> tuple[object, ...]:
         # A guard names a node, so nodes may be exchanged only where nobody guards.
         free = all(o.holder is None for o in case.ops) and not case.past
-        return (op.purpose, op.ballots, op.holder, op.term, op.hints, None if free else op.home)
+        return (op.purpose, op.ballots, op.holder, op.term, op.slot, op.hints, None if free else op.home)
 
     ops = list(case.ops)
     homes = [op.home for op in ops]
@@ -121,14 +122,14 @@ def _renamed(case: Case, order: tuple[Slot, ...], first: int) -> Iterator[tuple[
             yield tuple((first + swap[i - first] if i >= first else i, k) for i, k in order)
 
 
-def elect(name: str, home: int, ballots: int = 1, *, hints: bool = True) -> Op:
-    return Op(name, Purpose.ELECT, home, ballots, hints=hints)
+def elect(name: str, home: int, ballots: int = 1, *, slot: str = "", hints: bool = True) -> Op:
+    return Op(name, Purpose.ELECT, home, ballots, slot=slot, hints=hints)
 
 
 def recall(
     name: str, ballots: int = 1, *, holder: str | None = None, term: int | None = None, hints: bool = True
 ) -> Op:
-    return Op(name, Purpose.RECALL, 9, ballots, holder, term, hints)
+    return Op(name, Purpose.RECALL, 9, ballots, holder, term, hints=hints)
 
 
 def query(name: str, ballots: int = 1) -> Op:
@@ -140,8 +141,11 @@ _RECALLED = Past(recall("S"), ((0, 1),))
 _TWO = (elect("E0", 0), elect("E1", 1))
 _STALE = Case("elect+recall-on-recalled", 3, (elect("E", 0), recall("R")), (_WON, _RECALLED))
 
+_FOR_1 = Past(elect("P", 2, slot="1"), ((0, 1, 2),))
+
 CI = (
     _STALE,
+    Case("slot+recall", 3, (elect("E", 0, slot="1"), recall("R")), (_FOR_1,)),
     Case("elect+elect-of-4", 4, _TWO),
     Case("elect+elect", 3, _TWO),
     Case("elect+recall", 3, (elect("E", 0), recall("R"))),
@@ -154,6 +158,7 @@ FIVE = Case("elect+elect-of-5", 5, _TWO)
 
 FULL = (
     FIVE,
+    Case("slots-on-recalled", 3, (elect("E1", 0, slot="1"), elect("E2", 1, slot="2")), (_FOR_1, _RECALLED)),
     Case("elect+elect+recall", 3, (*_TWO, recall("R"))),
     Case("elect+recall+query", 3, (elect("E", 0), recall("R"), query("Q"))),
 )
@@ -166,6 +171,8 @@ FLOORS = {
     "elect+recall": 9_100,
     "elect+query": 5_600,
     "elect+recall-on-recalled": 133_000,
+    "slot+recall": 12_900,
+    "slots-on-recalled": 344_000,
     "elect+elect+recall": 1_000_000,
     "elect+recall+query": 910_000,
 }

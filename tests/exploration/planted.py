@@ -21,6 +21,18 @@ _RECALLED = Past(recall("S"), ((0, 1),))
 _STANDING = Past(elect("P", 2), ((0, 1),), Fate.STAYS)
 _E, _Q, _R = elect("E", 0), query("Q"), recall("R")
 
+_FOR_1 = Past(elect("P", 2, slot="1"), ((0, 1, 2),))
+_FOR_2 = Past(elect("P", 2, slot="2"), ((0, 1, 2),))
+
+SLOTS = Case(
+    "an election for a slot that one voter does not know was had",
+    3,
+    (elect("E", 0, slot="1"),),
+    (_FOR_1, _RECALLED),
+)
+AGAIN = Case("a slot that was had and its recall", 3, (elect("E", 0, slot="1"), _R), (_FOR_1,))
+OLDER = SLOTS._replace(name="an election for an older slot", past=(_FOR_2, _RECALLED))
+NEXT = Case("an election for the next slot", 3, (elect("E", 0, slot="2"),), (_FOR_1, _RECALLED))
 EE = Case("two elections", 3, (elect("E0", 0), elect("E1", 1)))
 EE_OF_4 = EE._replace(name="two elections among four", n=4)
 ALONE = Case("one election", 3, (_E,))
@@ -131,6 +143,10 @@ CAUGHT = {
     "a_look_tells_whatever_is_pending": Planted(PENDING, "S3", _LOOKS),
     "whatever_was_accepted_is_announced": Planted(ER, "S3", _LOOKS),
     "a_vacancy_has_no_claim": Planted(OVERTAKEN, "S3"),
+    "a_vacancy_forgets_the_slot": Planted(AGAIN, "slots"),
+    "votes_do_not_tell_the_slot_of_the_vacancy": Planted(NEXT, "slots"),
+    "nobody_asks_whether_the_slot_was_had": Planted(SLOTS, "S3"),
+    "a_slot_is_had_only_where_it_is_the_newest": Planted(OLDER, "slots"),
     "a_candidate_only_stands": Planted(EE, "L1", _LOOKS),
     "each_attempt_has_a_new_claim": Planted(OVERTAKEN, "S3"),
     "pending_is_forgotten": Planted(EE, "S3"),

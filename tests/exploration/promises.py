@@ -6,7 +6,7 @@ tenure is the current one. So S3 can be judged at each operation's end:
 
     won, recalled             its tenure's instant lies after the operation's start and not after its end
     held, lost, vacant,       the tenure told is chosen and was current at some time between start and end;
-    guard, answer             the operation's own claim is not chosen, then or ever
+    guard, taken, answer      the operation's own claim is not chosen, then or ever
     no quorum                 its claim is not chosen, then or ever
     unknown, or no outcome    nothing, but that its claim is chosen in one tenure at most, which holds for all
 
@@ -56,6 +56,8 @@ def choose(past: History, ballot: Ballot, tenure: Tenure) -> History:
         follows = high in past.implied or high.after == low.claim
         if low.term + 1 == high.term and low.is_vacant and not follows:
             raise Violation(f"S2: {high} does not follow {low}")
+        if low.term < high.term and not past.implied & {low, high}:
+            _check_slots(low, high)
     for at, other in past.chosen:
         if (at < ballot and other.term > tenure.term) or (ballot < at and tenure.term > other.term):
             raise Violation(f"S2: the term falls between {other} at {at} and {tenure} at {ballot}")
@@ -64,6 +66,16 @@ def choose(past: History, ballot: Ballot, tenure: Tenure) -> History:
     if tenure.is_vacant != (tenure.term % 2 == 0):
         raise Violation(f"S2: vacancies have even terms, and {tenure} is chosen")
     return past._replace(chosen=tuple(sorted({*past.chosen, Chosen(ballot, tenure)})))
+
+
+def _check_slots(low: Tenure, high: Tenure) -> None:
+    """Raise Violation if a slot is had twice, or out of order, or forgotten. Here slots are single digits."""
+    before = low.slot if low.term + 1 == high.term else high.after_slot
+    is_for_one = not high.is_vacant and high.slot != high.after_slot
+    if high.slot < low.slot or (is_for_one and high.slot == low.slot):
+        raise Violation(f"slots: {high} for {high.slot!r} comes after {low} for {low.slot!r}")
+    if low.term + 1 == high.term and (high.slot if high.is_vacant else high.after_slot) != before:
+        raise Violation(f"slots: {high} does not know that {low} was for {low.slot!r}")
 
 
 def _same(past: History, one: Tenure, other: Tenure) -> bool:
@@ -122,7 +134,8 @@ def _problem(past: History, spec: Op, op: int, start: int, outcome: Outcome) -> 
     guarded = spec.holder in (None, previous) and spec.term in (None, tenure.term - 1)
     match verdict:
         case Verdict.WON:
-            true = spec.purpose is Purpose.ELECT and tenure.holder == spec.node
+            is_for_it = not spec.slot or tenure.after_slot < spec.slot == tenure.slot
+            true = spec.purpose is Purpose.ELECT and tenure.holder == spec.node and is_for_it
         case Verdict.RECALLED:
             emptied = [t.holder for t in past.tenures if t.term == tenure.term - 1]
             true = tenure.is_vacant and guarded and previous is not None and set(emptied) <= {previous}
@@ -130,6 +143,8 @@ def _problem(past: History, spec: Op, op: int, start: int, outcome: Outcome) -> 
             true = spec.purpose is Purpose.ELECT and tenure.holder == spec.node
         case Verdict.LOST:
             true = spec.purpose is Purpose.ELECT and tenure.holder not in (None, spec.node)
+        case Verdict.TAKEN:
+            true = spec.purpose is Purpose.ELECT and tenure.is_vacant and "" < spec.slot <= tenure.slot
         case Verdict.VACANT:
             true = spec.purpose is Purpose.RECALL and tenure.is_vacant
         case Verdict.GUARD:

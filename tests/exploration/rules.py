@@ -113,7 +113,7 @@ class Rules:
 
     def order_of(self, op: int) -> Order:
         spec = self.ops[op]
-        return Order(spec.purpose, ROLE, spec.node, claim_of(op), spec.holder, spec.term)
+        return Order(spec.purpose, ROLE, spec.node, claim_of(op), spec.holder, spec.term, slot=spec.slot)
 
     # A voter.
 

@@ -123,11 +123,42 @@ class Watcher(Protocol):
     def chosen(self) -> Mapping[Ballot, Tenure]: ...
 
 
+def _judge_slots(history: Sequence[Entry], watch: Watcher) -> None:
+    """Raise Violation if a slot was had twice or out of order, or said to be taken and was not.
+
+    Slots of simulations are numbers.
+    """
+
+    def number(slot: str) -> int:
+        return int(slot or 0)
+
+    newest = 0
+    chosen = {tenure.term: tenure for tenure in watch.chosen.values()}
+    for term in sorted(chosen):
+        tenure = chosen[term]
+        had = number(tenure.slot)
+        is_new = not tenure.is_vacant and tenure.slot != tenure.after_slot
+        if had < newest or (is_new and had == newest):
+            raise Violation(f"slots: {tenure} is for {tenure.slot!r}, and the role had {newest} before")
+        newest = max(newest, had)
+    for entry in history:
+        outcome, slot = entry.outcome, number(entry.order.slot)
+        if outcome is None or outcome.tenure is None or not slot:
+            continue
+        had, before = number(outcome.tenure.slot), number(outcome.tenure.after_slot)
+        verdict = outcome.verdict
+        if (verdict is Verdict.TAKEN and had < slot) or (verdict is Verdict.WON and not before < slot == had):
+            raise Violation(
+                f"slots: {entry.name} for {slot} {verdict.value}, the tenure has {had} after {before}"
+            )
+
+
 def judge(history: Sequence[Entry], watch: Watcher) -> None:
     """Raise Violation unless the history of one role is linearizable and nothing was chosen for an operation
     that said `no quorum`.
     """
     claims = {tenure.claim for tenure in watch.chosen.values()}
+    _judge_slots(history, watch)
     for entry in history:
         no_quorum = entry.outcome is not None and entry.outcome.verdict is Verdict.NO_QUORUM
         if no_quorum and entry.order.claim in claims:

@@ -10,7 +10,7 @@ from tests.judging.operation import Effect, Operation, Violation
 NEVER = float("inf")
 
 _OUTCOMES = {
-    Purpose.ELECT: (Verdict.WON, Verdict.HELD, Verdict.LOST),
+    Purpose.ELECT: (Verdict.WON, Verdict.HELD, Verdict.LOST, Verdict.TAKEN),
     Purpose.RECALL: (Verdict.RECALLED, Verdict.VACANT, Verdict.GUARD),
     Purpose.QUERY: (Verdict.ANSWER,),
 }
@@ -84,6 +84,8 @@ def _check_alone(told: Operation) -> None:
             raise Violation(f"won for somebody else: {told}")
         case Verdict.HELD if holder != told.node:
             raise Violation(f"held, but by another: {told}")
+        case Verdict.TAKEN if holder is not None:
+            raise Violation(f"the slot was taken, and yet the role is held: {told}")
         case Verdict.LOST if holder is None:
             raise Violation(f"lost to nobody: {told}")
         case Verdict.LOST if holder == told.node:

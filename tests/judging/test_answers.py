@@ -18,7 +18,7 @@ def answer(command: str, outcome: str, **keys: Any) -> dict[str, Any]:
     keys_of: dict[str, dict[str, Any]] = {
         "elect": {"holder": None, "term": None, "candidate": "n1"},
         "recall": {"previous_holder": None, "term": None},
-        "who": {"holder": None, "term": None, "source": "quorum"},
+        "who": {"holder": None, "term": None, "source": "quorum", "slot": None},
     }
     own = keys_of[command]
     told = {"command": command, "role": "r", "outcome": outcome, **own, **more}

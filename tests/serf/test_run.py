@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -257,3 +257,85 @@ def test_resigning_gives_back_what_this_node_holds_and_nothing_else(nodes: DevCl
     assert mismatches(done.data) == []
     assert (done.code, done.data["outcome"], done.data["term"]) == (OK, "resigned", 2)
     assert ask(n1, "resign", "job").code == VACANT
+
+
+def test_a_slot_is_had_once_in_the_whole_cluster_however_short_it_is(
+    nodes: DevCluster, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    line = ("job", "--slot", "* * * * *", "--", "/bin/sh", "-c", f'echo "$POLITY_SLOT $POLITY_NODE" >>{runs}')
+    codes = []
+    for _ in range(2):
+        with ExitStack() as stack:
+            cron = [stack.enter_context(running(node, *line)) for node in nodes.nodes]
+            codes += [end(run)[0] for run in cron]
+    # A minute may have begun in between; no minute has two.
+    slots = [text.split()[0] for text in runs.read_text().splitlines()]
+    assert len(slots) == len(set(slots)) == codes.count(OK) >= 1, (slots, codes)
+    assert set(codes) <= {OK, NO}, codes
+    n1, n2, _ = nodes.nodes
+    who = ask(n1, "who", "job")
+    assert (who.code, who.data["slot"]) == (VACANT, slots[-1])
+    assert ask(n1, "recall", "job").code == VACANT
+    assert ask(n2, "who", "job").data["slot"] == slots[-1]
+
+
+def test_slots_of_one_s_own_come_in_order_and_are_not_waited_for(nodes: DevCluster, tmp_path: Path) -> None:
+    n1, n2, _ = nodes.nodes
+    for node, slot, code in (
+        (n1, "2026-W9", OK),
+        (n2, "2026-W9", NO),
+        (n2, "2026-W48", OK),
+        (n1, "2026-W10", NO),
+    ):
+        with running(node, "job", "--wait", "--slot-id", slot, "--", "true") as run:
+            ended, _, err = end(run)
+        assert (ended, "was filled for the slot" in err) == (code, code == NO), (slot, err)
+    started, report = tmp_path / "started", tmp_path / "report"
+    with running(
+        n1, "job", "--slot-id", "2027-W1", "--report", str(report), *TIGHT, "--", *clock(started)
+    ) as run:
+        pid_in(started)
+        with running(n2, "job", "--wait", "--slot-id", "2027-W1", "--", "true") as other:
+            code, _, err = end(other)
+        assert (code, "n1 holds it" in err) == (NO, True), err
+        with running(n2, "job", "--slot-id", "2027-W2", "--", "true") as later:
+            code, _, err = end(later)
+        assert (code, "n1 holds job" in err) == (NO, True), err
+        run.send_signal(signal.SIGKILL)
+        end(run)
+    # Killed in the middle: that slot was had, and the next one may follow at once.
+    wait_for(lambda: ask(n2, "who", "job").code == VACANT, 30, "the role to be given back")
+    for slot, code in (("2027-W1", NO), ("2027-W2", OK)):
+        with running(n1, "job", "--slot-id", slot, "--report", str(report), "--", "true") as run:
+            assert end(run)[0] == code
+        told = json.loads(report.read_text())
+        assert mismatches(told) == []
+        assert (told["slot"], told["exit_code"]) == (slot, code)
+
+
+def test_what_a_killed_run_left_held_does_not_keep_its_node_from_the_next_slot(nodes: DevCluster) -> None:
+    n1, n2, _ = nodes.nodes
+    held = ask(n1, "elect", "job").data
+    with running(n1, "job", "--slot-id", "7", "--", "/bin/sh", "-c", "echo $POLITY_TERM") as run:
+        code, out, _ = end(run)
+    assert (code, int(out)) == (OK, held["term"] + 2)
+    with running(n2, "job", "--slot-id", "7", "--", "true") as run:
+        assert end(run)[0] == NO
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("--slot", "0 3 * *"), "not the times of a cron line"),
+        (("--slot-id", "a b"), "not a slot"),
+        (("--slot-id", "7", "--keep"), "exclude each other"),
+        (("--slot-id", "7", "--slot", "* * * * *"), "exclude each other"),
+    ],
+)
+def test_slots_that_make_no_sense_are_refused_before_anything_is_asked(
+    nodes: DevCluster, words: tuple[str, ...], what: str
+) -> None:
+    with running(nodes["n1"], "job", *words, "--", "true") as run:
+        code, _, err = end(run)
+    assert (code, what in err) == (USAGE, True), err

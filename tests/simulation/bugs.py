@@ -412,6 +412,31 @@ def a_vacancy_has_no_claim(patch: Patch) -> None:
 
 
 @bug
+def a_vacancy_forgets_the_slot(patch: Patch) -> None:
+    patch.setattr(Tenure, "emptied", lambda self, claim: Tenure(self.term + 1, None, claim))
+
+
+@bug
+def votes_do_not_tell_the_slot_of_the_vacancy(patch: Patch) -> None:
+    shipped = Tenure.filled_by
+
+    def filled_by(self: Tenure, node: str, claim: bytes, slot: str = "") -> Tenure:
+        return shipped(self, node, claim, slot)._replace(after_slot="")
+
+    patch.setattr(Tenure, "filled_by", filled_by)
+
+
+@bug
+def nobody_asks_whether_the_slot_was_had(patch: Patch) -> None:
+    patch.setattr(Tenure, "has_had", lambda self, slot: False)
+
+
+@bug
+def a_slot_is_had_only_where_it_is_the_newest(patch: Patch) -> None:
+    patch.setattr(Tenure, "has_had", lambda self, slot: slot != "" and slot == self.slot)
+
+
+@bug
 def a_candidate_only_stands(patch: Patch) -> None:
     """It neither looks nor prepares after a stand without a verdict: some answers hold it for ever."""
     shipped = candidacy.wake

@@ -151,6 +151,7 @@ class Storm:
                 errand.holder,
                 errand.term,
                 errand.at_least,
+                slot=errand.slot,
             ),
             self._known_to(errand),
             name=errand.name,

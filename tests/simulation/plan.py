@@ -44,7 +44,8 @@ SPAN_S = 2.5
 class Errand(NamedTuple):
     """One operation. `hint` is the voter of whose register it is told, `alive` what it believes.
 
-    Where the electorate changes, `stale` makes it begin with the record of the founding.
+    An election may be for a `slot`. Where the electorate changes, `stale` makes it begin with the record of
+    the founding.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Errand(NamedTuple):
     limit_s: float
     dies_after: int | None
     stale: bool = False
+    slot: str = ""
 
     @property
     def name(self) -> str:
@@ -152,6 +154,12 @@ def draw(seed: int, shape: str, callers: Callable[[], Sequence[Caller]]) -> Plan
     unaware = rng.randrange(n) if rng.random() < 0.1 else None
     if unaware is not None:
         mishaps = (*mishaps, Mishap(SPAN_S * rng.random(), unaware, What.ENTER))
+    # Drawn last: whatever has no slots is as it would be without them.
+    if rng.random() < 0.3:
+        errands = tuple(
+            errand._replace(slot=str(rng.randrange(1, 4))) if errand.purpose is Purpose.ELECT else errand
+            for errand in errands
+        )
     return Plan(seed, shape, roles, unaware, errands, mishaps, faults, calm)
 
 
