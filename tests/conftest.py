@@ -30,7 +30,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_ORDER = ("serf/", "netns/", "exploration/test_five", "simulation/", "exploration/")
+_ORDER = (
+    "serf/",
+    "netns/",
+    "exploration/test_five",
+    "simulation/",
+    "serf/test_hundred",  # so many agents are company only for what computes
+    "exploration/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,6 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def rank(item: pytest.Item) -> int:
         name = item.nodeid.removeprefix("tests/")
-        return next((i for i, begin in enumerate(_ORDER) if name.startswith(begin)), len(_ORDER))
+        begins = [begin for begin in _ORDER if name.startswith(begin)]
+        return _ORDER.index(max(begins, key=len)) if begins else len(_ORDER)
 
     items.sort(key=rank)

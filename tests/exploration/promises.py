@@ -1,4 +1,4 @@
-"""What must be true at every step: S1 to S3, judged by who ever accepted what.
+"""What must be true at every step: S1 to S3 and S6, judged by who ever accepted what.
 
 A state's `History` is the ghost that no node knows: every tenure chosen so far, with its ballot. A tenure's
 instant is the step at which it, or one of a higher term, is first chosen; between two instants the newest
@@ -73,9 +73,9 @@ def _check_slots(low: Tenure, high: Tenure) -> None:
     before = low.slot if low.term + 1 == high.term else high.after_slot
     is_for_one = not high.is_vacant and high.slot != high.after_slot
     if high.slot < low.slot or (is_for_one and high.slot == low.slot):
-        raise Violation(f"slots: {high} for {high.slot!r} comes after {low} for {low.slot!r}")
+        raise Violation(f"S6: {high} for {high.slot!r} comes after {low} for {low.slot!r}")
     if low.term + 1 == high.term and (high.slot if high.is_vacant else high.after_slot) != before:
-        raise Violation(f"slots: {high} does not know that {low} was for {low.slot!r}")
+        raise Violation(f"S6: {high} does not know that {low} was for {low.slot!r}")
 
 
 def _same(past: History, one: Tenure, other: Tenure) -> bool:

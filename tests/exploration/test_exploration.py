@@ -25,10 +25,11 @@ from tests.simulation.bugs import BUGS
 
 LONELY = Case("one election", 3, (elect("E", 0),))
 
-QUICK = ("elect+elect", "elect+recall", "elect+query")
+QUICK = ("elect+elect", "elect+recall", "elect+query", "slot+recall")
 """The others take half a minute together; `scripts/prove` explores them all."""
 
 
+@pytest.mark.proved
 def test_the_shipped_rules_keep_every_promise_in_every_state() -> None:
     states: dict[str, int] = defaultdict(int)
     for case, _, found in explore_all([case for case in CI if case.name in QUICK], processes=1):

@@ -139,7 +139,7 @@ def _judge_slots(history: Sequence[Entry], watch: Watcher) -> None:
         had = number(tenure.slot)
         is_new = not tenure.is_vacant and tenure.slot != tenure.after_slot
         if had < newest or (is_new and had == newest):
-            raise Violation(f"slots: {tenure} is for {tenure.slot!r}, and the role had {newest} before")
+            raise Violation(f"S6: {tenure} is for {tenure.slot!r}, and the role had {newest} before")
         newest = max(newest, had)
     for entry in history:
         outcome, slot = entry.outcome, number(entry.order.slot)
@@ -149,7 +149,7 @@ def _judge_slots(history: Sequence[Entry], watch: Watcher) -> None:
         verdict = outcome.verdict
         if (verdict is Verdict.TAKEN and had < slot) or (verdict is Verdict.WON and not before < slot == had):
             raise Violation(
-                f"slots: {entry.name} for {slot} {verdict.value}, the tenure has {had} after {before}"
+                f"S6: {entry.name} for {slot} {verdict.value}, the tenure has {had} after {before}"
             )
 
 

@@ -27,6 +27,7 @@ from tests.simulation.world import SHAPES
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.proved
 @pytest.mark.parametrize("shape", SHAPES)
 def test_random_schedules_break_no_promise(shape: str, request: pytest.FixtureRequest) -> None:
     first, count = (request.config.getoption(o) for o in ("--first-seed", "--schedules"))

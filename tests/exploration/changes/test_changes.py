@@ -34,6 +34,7 @@ QUICK = (TRAVELS, *(STANDS[course] for course in ("1-3", "3-1", "3-4")))
 """Those of a few seconds; `scripts/prove` explores all of `CI`."""
 
 
+@pytest.mark.proved
 def test_a_change_keeps_every_promise_in_every_state() -> None:
     states: dict[str, int] = defaultdict(int)
     for case in QUICK:
