@@ -48,12 +48,13 @@ page_data = st.binary(max_size=wire.PAGE_BYTES)
 ballots: SearchStrategy[Ballot] = st.builds(
     Ballot, numbers(MAX_ROUND), ids_or_none, st.sampled_from((CLASSIC, FAST))
 )
+afters: SearchStrategy[bytes] = ids_or_none | st.binary(min_size=16, max_size=16)
 slots: SearchStrategy[str] = st.just("") | st.text("0123456789:-TZW", max_size=MAX_SLOT_BYTES)
 tenures: SearchStrategy[Tenure] = st.builds(
-    Tenure, numbers(MAX_TERM), st.one_of(st.none(), nodes), ids_or_none, ids_or_none, slots, slots
+    Tenure, numbers(MAX_TERM), st.one_of(st.none(), nodes), ids_or_none, afters, slots, slots
 )
 vacancies: SearchStrategy[Tenure] = st.builds(
-    Tenure, numbers(MAX_TERM), st.none(), ids_or_none, st.just(b""), slots
+    Tenure, numbers(MAX_TERM), st.none(), ids_or_none, afters, slots
 )
 selves: SearchStrategy[Self] = st.builds(Self, ids, ids_or_none, epochs, digests_or_none)
 

@@ -30,6 +30,7 @@ B1, B2, B3, B4 = (Ballot(number, b"proposer") for number in range(1, 5))
 OTHERS = VACANT.filled_by("n1", b"claim-e1")
 MY_OLD = VACANT.filled_by("n0", b"claim-e9")
 EMPTIED = OTHERS.emptied(b"claim-r1")
+MINE_EMPTIED = VACANT.filled_by("n0", MINE).emptied(b"claim-r1")
 THIRD = EMPTIED.filled_by("n2", b"claim-e2")
 UNSETTLED = (Register(B1, B1, OTHERS), FRESH, Register(B1, ZERO.fast, OTHERS))
 
@@ -189,7 +190,7 @@ def test_an_election_stands_on_the_vacancy_its_own_ledger_holds() -> None:
     c = Candidate(local=accepted(B2, EMPTIED))
     assert isinstance(c.last, Stand)
     assert (c.last.base, c.last.vacancy) == (B2, EMPTIED)
-    assert c.last.tenure == Tenure(3, "n0", MINE, EMPTIED.claim)
+    assert c.last.tenure == EMPTIED.filled_by("n0", MINE)
     assert c.last.ballot == Ballot(3, c.c.attempt)
     assert c.is_in(Phase.STAND)
 
@@ -392,13 +393,13 @@ def test_a_recall_empties_what_a_quorum_promises_on() -> None:
     assert c.is_in(Phase.PREPARE)
     c.hear(1, now)
     assert isinstance(c.last, Accept)
-    assert c.last.tenure == Tenure(2, None, MINE)
+    assert c.last.tenure == OTHERS.emptied(MINE)
     c.hear(0, accepted(c.ballot, c.last.tenure))
     assert c.is_in(Phase.ACCEPT)
     c.hear(1, accepted(c.ballot, c.last.tenure))
     assert c.verdict is Verdict.RECALLED
-    assert (c.outcome.tenure, c.outcome.previous_holder) == (Tenure(2, None, MINE), "n1")
-    assert c.outcome.chosen == Chosen(c.ballot, Tenure(2, None, MINE))
+    assert (c.outcome.tenure, c.outcome.previous_holder) == (OTHERS.emptied(MINE), "n1")
+    assert c.outcome.chosen == Chosen(c.ballot, OTHERS.emptied(MINE))
 
 
 def test_nothing_is_told_before_a_quorum_accepted_it() -> None:
@@ -421,7 +422,7 @@ def test_nothing_is_told_before_a_quorum_accepted_it() -> None:
         (Purpose.ELECT, EMPTIED, Verdict.WON, EMPTIED.filled_by("n0", MINE)),
         (Purpose.ELECT, OTHERS, Verdict.LOST, OTHERS),
         (Purpose.ELECT, MY_OLD, Verdict.HELD, MY_OLD),
-        (Purpose.RECALL, OTHERS, Verdict.RECALLED, Tenure(2, None, MINE)),
+        (Purpose.RECALL, OTHERS, Verdict.RECALLED, OTHERS.emptied(MINE)),
         (Purpose.RECALL, EMPTIED, Verdict.VACANT, EMPTIED),
         (Purpose.QUERY, OTHERS, Verdict.ANSWER, OTHERS),
         (Purpose.QUERY, EMPTIED, Verdict.ANSWER, EMPTIED),
@@ -467,14 +468,14 @@ def test_after_the_accept_further_promises_change_nothing() -> None:
     sent = len(c.sent)
     c.hear(2, accepted(B3, THIRD, c.ballot))
     assert len(c.sent) == sent
-    assert c.c.proposal == Tenure(2, None, MINE)
+    assert c.c.proposal == OTHERS.emptied(MINE)
 
 
 def test_an_accept_that_is_outbid_yields_and_stays_pending() -> None:
     c = recalling()
     now = accepted(B1, OTHERS, c.ballot)
     c.hear_all(now, now)
-    c.hear(0, accepted(c.ballot, Tenure(2, None, MINE)))
+    c.hear(0, accepted(c.ballot, OTHERS.emptied(MINE)))
     c.hear(1, Register(Ballot(9, b"x"), B1, OTHERS))
     assert c.is_in(Phase.ACCEPT)
     c.hear(2, Register(Ballot(9, b"x"), B1, OTHERS))
@@ -486,7 +487,7 @@ def test_whoever_accepted_and_promised_more_since_has_accepted() -> None:
     c = recalling()
     now = accepted(B1, OTHERS, c.ballot)
     c.hear_all(now, now)
-    later = accepted(c.ballot, Tenure(2, None, MINE), Ballot(9, b"x"))
+    later = accepted(c.ballot, OTHERS.emptied(MINE), Ballot(9, b"x"))
     c.hear_all(later, later)
     assert c.verdict is Verdict.RECALLED
 
@@ -495,10 +496,10 @@ def test_whoever_accepted_before_promising_more_is_not_counted_as_having_refused
     c = recalling()
     now = accepted(B1, OTHERS, c.ballot)
     c.hear_all(now, now)
-    c.hear(0, accepted(c.ballot, Tenure(2, None, MINE), Ballot(9, b"x")))
+    c.hear(0, accepted(c.ballot, OTHERS.emptied(MINE), Ballot(9, b"x")))
     c.hear(1, Register(Ballot(9, b"x"), B1, OTHERS))
     assert c.is_in(Phase.ACCEPT)
-    c.hear(2, accepted(c.ballot, Tenure(2, None, MINE)))
+    c.hear(2, accepted(c.ballot, OTHERS.emptied(MINE)))
     assert c.verdict is Verdict.RECALLED
 
 
@@ -513,9 +514,9 @@ def test_a_joint_electorate_wants_both_quorums() -> None:
         c.hear(voter, now)
     assert c.is_in(Phase.ACCEPT)
     for voter in (0, 1, 3):
-        c.hear(voter, accepted(c.ballot, Tenure(2, None, MINE)))
+        c.hear(voter, accepted(c.ballot, OTHERS.emptied(MINE)))
     assert c.is_in(Phase.ACCEPT)
-    c.hear(4, accepted(c.ballot, Tenure(2, None, MINE)))
+    c.hear(4, accepted(c.ballot, OTHERS.emptied(MINE)))
     assert c.verdict is Verdict.RECALLED
 
 
@@ -829,13 +830,38 @@ def test_the_very_term_that_was_proposed_went_to_another_claim(current: Tenure, 
     assert (c.verdict, c.outcome.tenure) == (verdict, current)
 
 
-@pytest.mark.parametrize("current", [EMPTIED, THIRD])
+@pytest.mark.parametrize("current", [MINE_EMPTIED, EMPTIED._replace(after=b""), THIRD])
 def test_a_term_beyond_the_one_that_was_proposed_is_unknown(current: Tenure) -> None:
     c = yielded_after_a_stand()
     c.wake()
     c.settle(B4, current)
     assert c.verdict is Verdict.UNKNOWN
     assert c.outcome.may_take_effect
+
+
+def test_a_vacancy_that_names_another_s_tenure_as_the_one_before_leaves_no_doubt() -> None:
+    c = yielded_after_a_stand()
+    c.wake()
+    c.settle(B4, EMPTIED)
+    assert c.is_in(Phase.PREPARE)
+    assert c.c.pending is None
+    c.hear_all(*[accepted(B4, EMPTIED, c.ballot)] * 2)
+    assert isinstance(c.last, Accept)
+    mine = EMPTIED.filled_by("n0", MINE)
+    assert c.last.tenure == mine
+    c.hear_all(*[accepted(c.ballot, mine)] * 2)
+    assert (c.verdict, c.outcome.tenure) == (Verdict.WON, mine)
+
+
+def test_a_vacancy_that_is_only_recovered_leaves_the_doubt_to_the_next_attempt() -> None:
+    c = yielded_after_a_stand()
+    c.wake()
+    c.settle(ZERO, VACANT)
+    c.hear_all(*[accepted(B4, EMPTIED, c.ballot)] * 2)
+    assert isinstance(c.last, Accept)
+    assert c.last.tenure == EMPTIED.filled_by("n0", MINE)
+    c.hear_all(*[Register(Ballot(9, b"x"), B4, EMPTIED)] * 3)
+    assert c.c.pending == (1, 3)
 
 
 def test_the_same_vacancy_is_proposed_for_again_with_the_same_claim_and_no_second_stand() -> None:
@@ -889,10 +915,10 @@ def test_an_unknown_outcome_of_an_accept_is_unknown_too() -> None:
     c = yielded_after_a_stand()
     c.wake()
     c.settle(ZERO, VACANT)
-    c.hear_all(*[accepted(B4, EMPTIED, c.ballot)] * 2)
+    c.hear_all(*[accepted(B4, MINE_EMPTIED, c.ballot)] * 2)
     assert isinstance(c.last, Accept)
-    assert c.last.tenure == EMPTIED
-    c.hear_all(*[accepted(c.ballot, EMPTIED)] * 2)
+    assert c.last.tenure == MINE_EMPTIED
+    c.hear_all(*[accepted(c.ballot, MINE_EMPTIED)] * 2)
     assert c.verdict is Verdict.UNKNOWN
 
 
@@ -908,7 +934,7 @@ def recall_again() -> Candidate:
 
 def test_a_recall_knows_its_own_vacancy_and_whom_it_recalled() -> None:
     c = recall_again()
-    c.settle(B4, Tenure(2, None, MINE))
+    c.settle(B4, OTHERS.emptied(MINE))
     assert c.verdict is Verdict.RECALLED
     assert c.outcome.previous_holder == "n1"
 
@@ -931,7 +957,7 @@ def test_a_recall_whose_holder_is_still_there_tries_again() -> None:
     assert c.is_in(Phase.PREPARE)
     c.hear_all(*[accepted(B1, OTHERS, c.ballot)] * 2)
     assert isinstance(c.last, Accept)
-    assert c.last.tenure == Tenure(2, None, MINE)
+    assert c.last.tenure == OTHERS.emptied(MINE)
 
 
 # more votes than the rule
@@ -951,7 +977,7 @@ def test_an_accept_wants_at_least_so_many_too() -> None:
     c.hear_all(*[accepted(B1, OTHERS, c.ballot)] * 3)
     assert c.is_in(Phase.PREPARE)
     c.hear(3, accepted(B1, OTHERS, c.ballot))
-    vacancy = accepted(c.ballot, Tenure(2, None, MINE))
+    vacancy = accepted(c.ballot, OTHERS.emptied(MINE))
     c.hear_all(vacancy, vacancy, vacancy)
     assert c.is_in(Phase.ACCEPT)
     c.hear(3, vacancy)
@@ -1023,12 +1049,22 @@ def test_a_holder_is_told_as_such_whatever_the_slot() -> None:
     assert (c.verdict, c.outcome.tenure) == (Verdict.LOST, theirs)
 
 
-def test_who_may_have_had_the_slot_itself_does_not_say_that_it_was_taken() -> None:
+@pytest.mark.parametrize(
+    ("vacancy", "verdict"),
+    [
+        (HAD_7, Verdict.TAKEN),
+        (VACANT.filled_by("n0", MINE, "7").emptied(b"claim-r1"), Verdict.UNKNOWN),
+        (HAD_7._replace(after=b""), Verdict.UNKNOWN),
+    ],
+)
+def test_who_may_have_had_the_slot_itself_says_that_it_was_taken_only_where_it_knows_by_whom(
+    vacancy: Tenure, verdict: Verdict
+) -> None:
     c = Candidate(slot="7", local=FRESH)
     c.hear(0, accepted(ZERO.fast, VACANT.filled_by("n0", MINE, "7"), c.c.ballot))
     for _ in range(PACE.asks):
         c.wake()
     assert c.is_in(Phase.YIELD)
     c.wake()
-    c.hear_all(*[known(B3, HAD_7)] * 2)
-    assert c.verdict is Verdict.UNKNOWN, "the tenure for 7 may have been its own"
+    c.hear_all(*[known(B3, vacancy)] * 2)
+    assert c.verdict is verdict

@@ -29,8 +29,8 @@ NODE = "n" * 128
 EPOCH = some.MAX_EPOCH
 BALLOT = Ballot(MAX_ROUND, ID, FAST)
 SLOT = "s" * MAX_SLOT_BYTES
-FILLED = Tenure(MAX_TERM, NODE, ID, ID, SLOT, SLOT)
-VACANT = Tenure(MAX_TERM, None, ID, b"", SLOT)
+FILLED = Tenure(MAX_TERM, NODE, ID, 2 * ID, SLOT, SLOT)
+VACANT = Tenure(MAX_TERM, None, ID, ID, SLOT)
 SIMPLE = QuorumRule(500_000, 3)
 
 # The longest there can be of each kind.
@@ -38,7 +38,7 @@ LARGEST: dict[type, m.Message | m.Reply] = {
     m.Read: m.Read(ID, ID, EPOCH, ROLE),
     m.Prepare: m.Prepare(ID, ID, EPOCH, ROLE, BALLOT),
     m.Accept: m.Accept(ID, ID, EPOCH, ROLE, BALLOT, FILLED),
-    m.Stand: m.Stand(ID, ID, EPOCH, ROLE, BALLOT, FILLED, FILLED, BALLOT),
+    m.Stand: m.Stand(ID, ID, EPOCH, ROLE, BALLOT, VACANT, FILLED, BALLOT),
     m.Announce: m.Announce(ID, EPOCH, ROLE, BALLOT, FILLED),
     m.Offer: m.Offer(ID, DIGEST, 255, 255, b"\xff" * wire.PAGE_BYTES, True),
     m.Delta: m.Delta(ID, DIGEST, DIGEST, b"\xff" * wire.PAGE_BYTES, True),

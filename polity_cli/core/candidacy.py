@@ -21,7 +21,8 @@ What keeps the outcome true:
   voted (STAND), q voters said NO (STAND), or a quorum's states settle it (LOOK).
 - An attempt that was given up may still take effect. `pending` holds the lowest and highest term that such
   attempts proposed. The operation keeps one claim, so that it recognises its own success; a current tenure
-  past the lowest of those terms may have had ours before it: unknown. While anything is pending, LOOK tells
+  past the lowest of those terms may have had ours before it: unknown, unless it is the next one, and names
+  another claim as the one before. While anything is pending, LOOK tells
   "held", "lost" or "vacant" only if the settled tenure has the one term proposed: a term has one tenure.
   Everything else goes through an ACCEPT at a ballot above all earlier attempts, which ends them.
 - An attempt lives in one epoch. Where a newer one is found the operation goes on in that, by a new attempt
@@ -253,7 +254,8 @@ def _judge(c: Candidacy, current: Tenure) -> Verdict | None:
         return Verdict.ANSWER
     if current.claim == order.claim:
         return Verdict.WON if order.purpose is Purpose.ELECT else Verdict.RECALLED
-    if c.pending is not None and current.term > c.pending[0]:
+    pending = None if _has_lost_its_term(c, current) else c.pending
+    if pending is not None and current.term > pending[0]:
         return Verdict.UNKNOWN
     if order.purpose is Purpose.ELECT:
         if current.holder == order.node:
@@ -261,13 +263,29 @@ def _judge(c: Candidacy, current: Tenure) -> Verdict | None:
         if not current.is_vacant:
             return Verdict.LOST
         # Ours for this term was beaten by a vacancy; a higher one may have been before it.
-        if c.pending is not None and current.term >= c.pending[0]:
+        if pending is not None and current.term >= pending[0]:
             return Verdict.UNKNOWN
         return Verdict.TAKEN if current.has_had(order.slot) else None
     if current.is_vacant:
         return Verdict.VACANT
     matches = order.holder in (None, current.holder) and order.term in (None, current.term)
     return None if matches else Verdict.GUARD
+
+
+def _has_lost_its_term(c: Candidacy, current: Tenure) -> bool:
+    """True if all that is pending was for one term, and the current tenure names whose that was: another's.
+
+    That holds if `current` is chosen, or will be by what is told of it; until then nobody knows it for good.
+    Elections go on then. A recall does not: a holder that came since is not whom anybody meant.
+    """
+    if (
+        c.pending is None
+        or c.order.purpose is not Purpose.ELECT
+        or current.claim_before in (b"", c.order.claim)
+    ):
+        return False
+    lowest, highest = c.pending
+    return lowest == highest == current.term - 1
 
 
 def _after_look(c: Candidacy, now_s: float, draws: Draws) -> Move:
@@ -281,6 +299,8 @@ def _after_look(c: Candidacy, now_s: float, draws: Draws) -> Move:
             return _not_settled(c, now_s, draws)
         return Move(c._replace(wake_at_s=min(c.wake_at_s, now_s + c.pace.grace_s)))
     verdict = _judge(c, chosen.tenure)
+    if _has_lost_its_term(c, chosen.tenure):
+        c = c._replace(pending=None)
     if c.order.purpose is Purpose.CARRY:
         return _prepare(c, now_s, draws)  # what was decided before is the very thing to be decided again
     if verdict is None:

@@ -1,12 +1,14 @@
 """Tenures, the values of a role, and the names a role may have.
 
-A role's chosen tenures form one chain: vacant term 0, filled term 1, vacant term 2, ... A filled tenure
-names (`after`, `after_slot`) what the vacancy it fills had, so that whoever sees only votes for it can still
+A role's chosen tenures form one chain: vacant term 0, filled term 1, vacant term 2, ... Each names (`after`)
+the claim of the one before, so that an operation that comes too late can tell whose term it was. A filled
+tenure also has what else the vacancy had that it fills, so that whoever sees only votes for it can still
 write that vacancy down exactly as it was decided.
 """
 
 from __future__ import annotations
 
+from polity_cli.core.ballot import ID_BYTES
 from polity_cli.core.record import Record
 from polity_cli.core.slot import NO_SLOT, is_after
 from polity_cli.errors import BadInput
@@ -22,6 +24,7 @@ ELECTORATE = ""
 class Tenure(Record):
     """`term` is the fencing token; `holder` a node name, or None where vacant; `claim` the operation's id.
 
+    `after` begins with the claim of the tenure before; in a filled one what that vacancy has there follows.
     `slot` is the newest that the role was filled for, now or before; see `slot.py`.
     """
 
@@ -38,15 +41,21 @@ class Tenure(Record):
 
     def filled_by(self, node: str, claim: bytes, slot: str = NO_SLOT) -> Tenure:
         """The next tenure, in which `node` holds the role that is vacant in this one, for `slot` if any."""
-        return Tenure(self.term + 1, node, claim, self.claim, slot or self.slot, self.slot)
+        after = self.claim + self.after
+        return Tenure(self.term + 1, node, claim, after, slot or self.slot, self.slot)
 
     def emptied(self, claim: bytes) -> Tenure:
         """The next tenure, in which nobody holds the role."""
-        return Tenure(self.term + 1, None, claim, b"", self.slot)
+        return Tenure(self.term + 1, None, claim, self.claim, self.slot)
 
     def vacancy_before(self) -> Tenure:
         """The vacancy that this filled tenure fills."""
-        return Tenure(self.term - 1, None, self.after, b"", self.after_slot)
+        return Tenure(self.term - 1, None, self.claim_before, self.after[ID_BYTES:], self.after_slot)
+
+    @property
+    def claim_before(self) -> bytes:
+        """The claim of the tenure before this one; empty for the first vacancy and where it is not known."""
+        return self.after[:ID_BYTES]
 
     def has_had(self, slot: str) -> bool:
         """True if the role was filled for this slot, or for one after it, already; of no slot it never is."""

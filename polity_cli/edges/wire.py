@@ -44,6 +44,7 @@ DIGEST_BYTES = 16
 _MAX_ITEMS = 512
 
 _ID_SIZES = (0, ID_BYTES)
+_AFTER_SIZES = (0, ID_BYTES, 2 * ID_BYTES)
 
 
 class Garbled(ValueError):
@@ -156,14 +157,14 @@ def _tenure(value: object) -> Tenure:
         and type(claim := value[2]) is bytes
         and len(claim) in _ID_SIZES
         and type(after := value[3]) is bytes
-        and len(after) in _ID_SIZES
+        and len(after) in _AFTER_SIZES
         and value[4] == value[5] == NO_SLOT
     ):
         return Tenure(term, holder, claim, after)
     term, holder, claim, after, slot, after_slot = _array(value, 6)
     who = None if holder is None else _node(holder)
-    ids = _id_or_none(claim), _id_or_none(after)
-    return Tenure(_whole(term, MAX_TERM), who, *ids, _slot(slot), _slot(after_slot))
+    before = _bytes(after, *_AFTER_SIZES)
+    return Tenure(_whole(term, MAX_TERM), who, _id_or_none(claim), before, _slot(slot), _slot(after_slot))
 
 
 def _slot(value: object) -> str:

@@ -158,6 +158,12 @@ FIVE = Case("elect+elect-of-5", 5, _TWO)
 
 FULL = (
     FIVE,
+    Case(
+        "elect-again-on-recalled",
+        3,
+        (elect("E", 2, 2),),
+        (Past(elect("P", 1), ((0, 1),)), Past(recall("S"), ((0, 1),))),
+    ),
     Case("slots-on-recalled", 3, (elect("E1", 0, slot="1"), elect("E2", 1, slot="2")), (_FOR_1, _RECALLED)),
     Case("elect+elect+recall", 3, (*_TWO, recall("R"))),
     Case("elect+recall+query", 3, (elect("E", 0), recall("R"), query("Q"))),
@@ -171,8 +177,9 @@ FLOORS = {
     "elect+recall": 9_100,
     "elect+query": 5_600,
     "elect+recall-on-recalled": 133_000,
-    "slot+recall": 12_900,
+    "slot+recall": 12_600,
     "slots-on-recalled": 344_000,
+    "elect-again-on-recalled": 139_000,
     "elect+elect+recall": 1_000_000,
     "elect+recall+query": 910_000,
 }

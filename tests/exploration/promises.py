@@ -53,8 +53,8 @@ def choose(past: History, ballot: Ballot, tenure: Tenure) -> History:
         if tenure.claim and other.term != tenure.term and owner(other.claim) == owner(tenure.claim):
             raise Violation(f"S3: one operation takes effect twice: {other} and {tenure}")
         low, high = sorted((other, tenure), key=lambda t: t.term)
-        follows = high in past.implied or high.after == low.claim
-        if low.term + 1 == high.term and low.is_vacant and not follows:
+        follows = past.implied & {low, high} or high.after[: len(low.claim)] == low.claim
+        if low.term + 1 == high.term and not follows:
             raise Violation(f"S2: {high} does not follow {low}")
         if low.term < high.term and not past.implied & {low, high}:
             _check_slots(low, high)

@@ -149,6 +149,9 @@ def test_orders_of_ballots_are_all_there_but_for_the_names_of_like_operations() 
 
 def test_what_is_bounded_beyond_one_ballot_each_says_so() -> None:
     for case in (*CI, *FULL):
+        if "-again" in case.name:
+            assert not case.bound
+            continue
         assert case.bound.startswith("; one ballot each")
         assert case.name.endswith("-bounded") == (case.bound != "; one ballot each")
     assert {case.name.removesuffix("-bounded") for case in CI} <= {case.name for case in (*CI, *FULL)}

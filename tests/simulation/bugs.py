@@ -408,12 +408,12 @@ def whatever_was_accepted_is_announced(patch: Patch) -> None:
 @bug
 def a_vacancy_has_no_claim(patch: Patch) -> None:
     """A recall does not recognise its own work."""
-    patch.setattr(Tenure, "emptied", lambda self, claim: Tenure(self.term + 1, None, b""))
+    patch.setattr(Tenure, "emptied", lambda self, claim: Tenure(self.term + 1, None, b"", self.claim))
 
 
 @bug
 def a_vacancy_forgets_the_slot(patch: Patch) -> None:
-    patch.setattr(Tenure, "emptied", lambda self, claim: Tenure(self.term + 1, None, claim))
+    patch.setattr(Tenure, "emptied", lambda self, claim: Tenure(self.term + 1, None, claim, self.claim))
 
 
 @bug
@@ -463,6 +463,14 @@ def each_attempt_has_a_new_claim(patch: Patch) -> None:
 @bug
 def pending_is_forgotten(patch: Patch) -> None:
     patch.setattr(candidacy, "_pending_with_this_attempt", lambda c: None)
+
+
+@bug
+def whoever_is_overtaken_goes_on(patch: Patch) -> None:
+    def has_lost_its_term(c: Candidacy, current: Tenure) -> bool:
+        return c.pending is not None and current.is_vacant and c.order.purpose is Purpose.ELECT
+
+    patch.setattr(candidacy, "_has_lost_its_term", has_lost_its_term)
 
 
 @bug

@@ -26,6 +26,7 @@ RANDOM = {
     "a_slot_is_had_only_where_it_is_the_newest": "4",
     "each_attempt_has_a_new_claim": "3",
     "pending_is_forgotten": "5",
+    "whoever_is_overtaken_goes_on": "5",
     "pending_terms_bind_nothing": "5",
     "a_stand_is_void_one_voter_early": "3all",
     "a_stand_is_always_void": "5",

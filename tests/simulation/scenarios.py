@@ -122,15 +122,15 @@ def no_quorum_has_no_consequences(play: Play) -> None:
 
 
 @_with_voters("3")
-def outdated_candidate_cannot_know(play: Play) -> None:
-    """A candidate whose own voter missed two terms stands in vain, and cannot prove that it did not win."""
+def outdated_candidate_learns_whose_its_term_was(play: Play) -> None:
+    """A candidate whose own voter missed two terms stands in vain, and is told whose its term was."""
     play.through(play.elect(0), 0, 1)
     play.through(play.recall(0), 0, 1)
     e = play.elect(2)
     play.reach(e, 0, 1)
-    play.expect(play.through(e, 0, 1, 2), Verdict.UNKNOWN, 2)
+    play.expect(play.through(e, 0, 1, 2), Verdict.WON, 3)
     play.announce(e, 2)
-    play.expect(play.through(play.elect(2), 0, 1, 2), Verdict.WON, 3)
+    play.expect(play.through(play.elect(2), 0, 1, 2), Verdict.HELD, 3)
 
 
 @_with_voters("3")
@@ -211,7 +211,7 @@ def h4_one_no_proves_nothing(play: Play) -> None:
     play.expect(play.through(play.recall(0), 0, 1, 3), Verdict.RECALLED, 2)
     e = play.elect(4)
     play.reach(e, 2, 0, 1, 3)
-    play.expect(play.through(e, 0, 1, 2, 3), Verdict.UNKNOWN, 2)
+    play.expect(play.through(e, 0, 1, 2, 3), Verdict.WON, 3)
 
 
 @_with_voters("3")
@@ -308,7 +308,7 @@ def what_is_accepted_outweighs_what_is_confirmed(play: Play) -> None:
     play.through(play.recall(0), 0, 1)
     e = play.elect(2)
     play.reach(e, 0, 1)
-    play.expect(play.through(e, 0, 1), Verdict.UNKNOWN, 2)
+    play.expect(play.through(e, 0, 1), Verdict.WON, 3)
 
 
 @_with_voters("3")

@@ -13,8 +13,8 @@ from tests.simulation.watch import Watch
 
 T1 = Tenure(1, "n0", b"E0", b"")
 T1_OF_N1 = Tenure(1, "n1", b"E1", b"")
-T2 = Tenure(2, None, b"R0", b"")
-T3 = Tenure(3, "n1", b"E1", b"R0")
+T2 = Tenure(2, None, b"R0", b"E0")
+T3 = Tenure(3, "n1", b"E1", b"R0E0")
 
 
 def outcome(verdict: Verdict, tenure: Tenure | None = None, previous: str | None = None) -> Outcome:
@@ -202,4 +202,8 @@ def test_a_filled_tenure_names_the_vacancy_before_it() -> None:
     other = Watch(2, 3)
     accept(other, "12", Ballot(2, b"p"), T2)
     with pytest.raises(Violation, match="does not follow"):
-        accept(other, "01", Ballot(3, b"p"), T3._replace(after=b"R9"))
+        accept(other, "01", Ballot(3, b"p"), T3._replace(after=b"R9E0"))
+    third = Watch(2, 3)
+    accept(third, "01", Ballot(1, b"p"), T1)
+    with pytest.raises(Violation, match="does not follow"):
+        accept(third, "12", Ballot(2, b"p"), T2._replace(after=b"E9"))

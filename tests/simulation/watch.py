@@ -108,9 +108,10 @@ class Watch:
                 raise Violation(
                     f"S2: the term falls between {other_ballot} ({other}) and {ballot} ({tenure})"
                 )
-            for vacancy, filled in ((other, tenure), (tenure, other)):
-                if vacancy.term + 1 == filled.term and not filled.is_vacant and filled.after != vacancy.claim:
-                    raise Violation(f"S2: {filled!r} does not follow {vacancy!r}")
+            for before, following in ((other, tenure), (tenure, other)):
+                follows = following.after[: len(before.claim)] == before.claim
+                if before.term + 1 == following.term and not follows:
+                    raise Violation(f"S2: {following!r} does not follow {before!r}")
         if tenure.is_vacant != (tenure.term % 2 == 0):
             raise Violation(f"S2: {tenure!r} is out of step: vacancies have even terms")
         self.chosen[ballot] = tenure

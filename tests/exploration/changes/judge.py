@@ -160,9 +160,9 @@ def _why(one: Vote, other: Vote) -> str:
         return f"S3: one operation takes effect twice: {both}"
     if low.ballot > high.ballot:
         return f"S2: the term falls: {both}"
-    follows = high.tenure.after == low.tenure.claim
+    follows = high.tenure.after[: len(low.tenure.claim)] == low.tenure.claim
     is_next = low.tenure.term + 1 == high.tenure.term
-    return f"S2: {both}" if is_next and low.tenure.is_vacant and not follows else ""
+    return f"S2: {both}" if is_next and not follows else ""
 
 
 def _tell(vote: Vote) -> str:
