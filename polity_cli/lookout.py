@@ -21,7 +21,7 @@ from polity_cli.core.record import Record
 from polity_cli.edges import wire
 from polity_cli.edges.serf_rpc import SerfClient
 from polity_cli.edges.serf_types import UserEvent
-from polity_cli.errors import NoQuorum, NotFounded, PolityError
+from polity_cli.errors import BadConfiguration, NoQuorum, NotFounded, PolityError
 from polity_cli.outcomes import error_of
 from polity_cli.session import Session
 
@@ -156,7 +156,9 @@ class Reader:
             if not self._stop_asked.is_set():
                 self._complain(error)
             return False
-        if self._trouble not in ("", NotFounded.__name__):
+        if self._trouble == BadConfiguration.__name__:
+            self._say("changes are noted again")
+        elif self._trouble not in ("", NotFounded.__name__):
             self._say("the cluster answers again")
         self._failures, self._trouble = 0, ""
         return True
@@ -188,7 +190,12 @@ class Reader:
             # Asking again is what it does anyway.
             is_new = kind != self._trouble and not isinstance(error, NoQuorum)
             hint = f". {error.hint}" if error.hint and is_new else ""
-            self._say(f"nobody says who holds what{times}: {error}{hint}")
+            what = (
+                "changes are not told"
+                if isinstance(error, BadConfiguration)
+                else "nobody says who holds what"
+            )
+            self._say(f"{what}{times}: {error}{hint}")
         self._trouble = kind
 
 

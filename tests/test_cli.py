@@ -334,6 +334,12 @@ def test_closed_streams_cost_no_traceback(words: str) -> None:
     assert shell(f"$polity {words} >&- 2>&- <&-").returncode == code
 
 
+def test_to_watch_without_standard_output_writes_into_no_other_file() -> None:
+    words = f"exec {sys.executable} -m polity_cli watch >&-"
+    done = subprocess.run(["/bin/sh", "-c", words], env=environment(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_an_answer_that_cannot_be_written_is_no_success() -> None:
     done = shell("$polity serf-config >/dev/full")
     assert done.returncode == 1

@@ -43,7 +43,7 @@ def serving(
         stop.set()
         for courier in couriers:
             courier.nudge()
-            courier.join(10)
+            courier.join(30)
             assert not courier.is_alive()
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -90,7 +91,7 @@ def watching(cluster: Cluster, *, roles: tuple[str, ...] = (), every_s: float = 
     finally:
         stop.set()
         made.bell.ring_for_all()
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
 
 
@@ -272,3 +273,26 @@ def test_a_stop_is_no_complaint() -> None:
     stop.set()
     assert not made.reader.look()
     assert made.said == []
+
+
+def test_a_spool_that_cannot_be_written_is_said_to_be(tmp_path: Path) -> None:
+    cluster, said = Cluster({"backup": 1}), list[str]()
+    folder = tmp_path / "folder"
+    spool = Spool(str(folder / "state"), ("fake",))
+    reader = Reader(
+        spool,
+        Bell(),
+        node="n9",
+        roles=(),
+        every_s=600,
+        ask=cluster.ask,
+        stop=threading.Event(),
+        say=said.append,
+    )
+    folder.rename(tmp_path / "elsewhere")
+    assert not reader.look()
+    (tmp_path / "elsewhere").rename(folder)
+    assert reader.look()
+    assert [change.term for change in spool.pending("fake")] == [1]
+    assert said[0].startswith("changes are not told: what was seen and delivered cannot be kept in ")
+    assert said[1:] == ["changes are noted again"]

@@ -164,7 +164,7 @@ def test_to_stop_ends_a_command_that_runs(commands: Commands, tmp_path: Path) ->
     thread.start()
     until((tmp_path / "up").exists, "the command to start")
     commands.stop.set()
-    thread.join(10)
+    thread.join(30)
     assert ended, "what was ended for that is not delivered"
     assert (tmp_path / "told").read_text() == "ended\n"
 
@@ -191,7 +191,7 @@ def test_one_at_a_time_also_after_the_watcher_was_killed(commands: Commands, tmp
     assert "fuser" in commands.said[0]
     assert not told.exists()
     go.touch()
-    thread.join(10)
+    thread.join(30)
     assert told.read_text() == "1\n2\n"
 
 
@@ -213,3 +213,16 @@ def test_a_lock_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
     )
     with pytest.raises(Undelivered, match="No such file"):
         sink.deliver(change())
+
+
+def test_a_name_that_no_environment_can_have_is_a_failure(commands: Commands) -> None:
+    with pytest.raises(Undelivered, match="null byte"):
+        commands.sink("exit 0").deliver(change(holder="n\0"))
+
+
+def test_without_standard_error_its_number_is_not_used(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    commands.sink("echo loud; echo louder >&2").deliver(change())
+    assert capfd.readouterr() == ("", "")

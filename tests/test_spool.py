@@ -219,3 +219,14 @@ def test_a_sink_that_is_gone_gets_no_more_and_goes_on_next_time(path: Path) -> N
     assert terms(spool, "a") == []
     spool = reopened(spool, path)
     assert terms(spool, "a") == [("backup", 0, 1)]
+
+
+def test_who_was_still_at_it_writes_nothing_over_what_the_next_one_wrote(path: Path) -> None:
+    late = Spool(str(path), ("a",))
+    take(late, "backup", 1)
+    late.close()
+    spool = Spool(str(path), ("a",))
+    take(spool, "backup", 2)
+    late.done("a", late.pending("a")[0])
+    spool = reopened(spool, path, "a")
+    assert terms(spool, "a") == [("backup", 0, 1), ("backup", 1, 2)]

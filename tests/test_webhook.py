@@ -46,7 +46,7 @@ def serving(sink: WebhookSink, spool: Spool) -> Iterator[list[str]]:
     finally:
         stop.set()
         courier.nudge()
-        courier.join(10)
+        courier.join(30)
         assert not courier.is_alive()
 
 

@@ -27,7 +27,7 @@ def take(spool: Spool, role: str, term: int, *, polity: str = POLITY) -> bool:
     return spool.take(polity, role, term, holder, seen="2026-01-31T12:00:00.000Z", node="n9")
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = 10) -> None:
+def until(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
     wait_for(lambda: bool(condition()), timeout_s, what)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from polity_cli.cli.common import Command, with_where
@@ -118,10 +120,14 @@ def watch(
         webhook_timeout_s=webhook_timeout,
         every_s=every,
     )
-    from polity_cli.cli.running import say
+    from polity_cli.cli.running import leave, say
     from polity_cli.edges.serf_rpc import SerfClient
     from polity_cli.session import node_name
 
+    # Where there is no standard output, 1 may be any file.
+    lines = None if sys.stdout is None else LineSink(1, _as_json if as_json else _as_text)
+    if lines is None and not command and not webhook:
+        leave(0)
     signals = _Signals()
     # Whoever mistypes an address is told so at once; later an agent may be away for as long as it likes.
     with SerfClient.connect(settings.rpc_addr, auth_key=settings.rpc_auth) as serf:
@@ -133,7 +139,7 @@ def watch(
         say=lambda text: say(f"polity: {text}"),
         state=state,
         since=after,
-        lines=LineSink(1, _as_json if as_json else _as_text),
+        lines=lines,
     )
     hearing = None
     if not no_events:

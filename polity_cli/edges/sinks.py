@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import threading
 from time import monotonic
 
@@ -147,6 +148,8 @@ class CommandSink:
                     raise Stopped from None
 
     def _run(self, change: RoleChange, fds: tuple[int, ...]) -> None:
+        # Standard output is the watcher's own; and where there is no standard error, 2 may be any file.
+        out = subprocess.DEVNULL if sys.stderr is None else 2
         try:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", self._command],
@@ -158,13 +161,15 @@ class CommandSink:
                     "POLITY_NODE": change.node,
                 },
                 stdin=subprocess.DEVNULL,
-                # Standard output is the watcher's own.
-                stdout=2,
+                stdout=out,
+                stderr=out,
                 pass_fds=fds,
                 process_group=0,
             )
         except OSError as error:
             raise Undelivered(f"the command cannot be started: {error.strerror}") from error
+        except ValueError as error:  # a name from another machine that no environment can have
+            raise Undelivered(f"the command cannot be started: {error}") from error
         code = self._wait(process, monotonic() + self._timeout_s)
         if code is None:
             self._end(process)

@@ -96,8 +96,9 @@ class Spool:
                 self._lock = _lock(self._path)
                 self._read(self._path)
             except OSError as error:
+                unusable = _unusable(self._path, error)
                 self.close()
-                raise _unusable(self._path, error) from error
+                raise unusable from error
             except BaseException:
                 self.close()
                 raise
@@ -110,9 +111,12 @@ class Spool:
         }
 
     def close(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Give the file to others. Who is still at a delivery can write nothing more over what they write."""
+        with self.arrived:
+            self._path = None
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     @property
     def newest(self) -> dict[str, int]:

@@ -43,7 +43,7 @@ def next_of(watch: subprocess.Popen[str]) -> dict[str, Any]:
 
 def end(watch: subprocess.Popen[str], number: int) -> tuple[int, str]:
     watch.send_signal(number)
-    _, err = watch.communicate(timeout=30)
+    _, err = watch.communicate(timeout=60)
     return watch.returncode, err
 
 
@@ -94,7 +94,7 @@ def test_a_watcher_that_is_killed_loses_nothing(nodes: DevCluster, tmp_path: Pat
     try:
         with n1.popen(*words, "--json") as watch:
             assert next_of(watch)["term"] == 1
-            wait_for(up.exists, 10, "the command to start")
+            wait_for(up.exists, 30, "the command to start")
             assert ask(n2, "recall", "job").code == OK
             assert next_of(watch)["term"] == 2, "standard output does not wait for the command"
             watch.kill()
@@ -107,11 +107,24 @@ def test_a_watcher_that_is_killed_loses_nothing(nodes: DevCluster, tmp_path: Pat
         if told["term"] == 2:  # killed between the line and the note that it was written
             told = next_of(watch)
         assert (told["term"], told["previous_term"]) == (3, 2)
-        wait_for(lambda: "3" in log.read_text(), 10, "the newest term to be told")
+        wait_for(lambda: "3" in log.read_text(), 30, "the newest term to be told")
         assert end(watch, signal.SIGTERM)[0] == 128 + signal.SIGTERM
     # The first may come twice: nobody saw that it had ended well.
     assert [term for term in log.read_text().split() if term != "1"] == ["2", "3"]
     assert log.read_text().split()[0] == "1"
+
+
+def test_what_happens_while_its_agent_is_away_is_told_when_that_is_back(nodes: DevCluster) -> None:
+    n1, n2, _ = nodes.nodes
+    assert ask(n1, "elect", "away").code == OK
+    with n1.popen("watch", "away", "--json", *NEVER) as watch:
+        assert next_of(watch)["term"] == 1
+        n1.kill_serf()
+        assert ask(n2, "recall", "away").code == OK
+        n1.start()
+        assert next_of(watch)["term"] == 2
+        code, err = end(watch, signal.SIGTERM)
+        assert (code, "polity: no events: " in err) == (128 + signal.SIGTERM, True)
 
 
 def test_agents_tell_of_changes_by_their_configuration(nodes: DevCluster, told_by_agents: Path) -> None:
@@ -122,11 +135,11 @@ def test_agents_tell_of_changes_by_their_configuration(nodes: DevCluster, told_b
         return set(lines) <= set(said)
 
     assert ask(n1, "elect", "by-agents").code == OK
-    wait_for(lambda: have_told("n1 1 n1", "n2 1 n1", "n3 1 n1"), 15, "all agents to tell of it")
+    wait_for(lambda: have_told("n1 1 n1", "n2 1 n1", "n3 1 n1"), 30, "all agents to tell of it")
     n1.kill_voter()
     assert ask(n2, "recall", "by-agents").code == OK
     n1.start_voter()
-    wait_for(lambda: have_told("n1 2", "n2 2", "n3 2"), 15, "all agents to tell of it")
+    wait_for(lambda: have_told("n1 2", "n2 2", "n3 2"), 30, "all agents to tell of it")
     assert told_by_agents.read_text().splitlines().count("n1 1 n1") == 1, "it was delivered before"
 
 
