@@ -229,5 +229,5 @@ def _sinks(
     if plan.webhook is not None and plan.secret_file is not None:
         from polity_cli.edges.webhook import WebhookSink
 
-        sinks.append(WebhookSink(plan.webhook, plan.secret_file, timeout_s=plan.webhook_timeout_s))
+        sinks.append(WebhookSink(plan.webhook, plan.secret_file, timeout_s=plan.webhook_timeout_s, stop=stop))
     return sinks

@@ -11,16 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from polity_cli.cli.shapes import mismatches
 from polity_cli.courier import Courier
-from polity_cli.edges.sinks import Undelivered
-from polity_cli.edges.spool import Spool
+from polity_cli.edges import webhook
+from polity_cli.edges.sinks import Stopped, Undelivered
+from polity_cli.edges.spool import RoleChange, Spool
 from polity_cli.edges.webhook import WebhookSink, idempotency_key, read_secret
 from polity_cli.errors import BadInput
 from tests.watching import POLITY, SECRET, Receiver, Request, change, receiver, secret_file, take, until
@@ -33,7 +34,7 @@ def _directly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sink_of(server: Receiver, folder: Path, *, timeout_s: float = 5) -> WebhookSink:
-    return WebhookSink(server.url, secret_file(folder), timeout_s=timeout_s)
+    return WebhookSink(server.url, secret_file(folder), timeout_s=timeout_s, stop=threading.Event())
 
 
 @contextmanager
@@ -70,7 +71,9 @@ def test_a_change_is_sent_as_signed_json(tmp_path: Path) -> None:
 def test_each_try_has_the_same_body_and_key_and_the_time_it_is_sent_at(tmp_path: Path) -> None:
     now = [1_789_000_000.9]
     with receiver() as server:
-        sink = WebhookSink(server.url, secret_file(tmp_path), timeout_s=5, now_s=lambda: now[0])
+        sink = WebhookSink(
+            server.url, secret_file(tmp_path), timeout_s=5, stop=threading.Event(), now_s=lambda: now[0]
+        )
         sink.deliver(change())
         now[0] += 100
         sink.deliver(change())
@@ -114,42 +117,114 @@ def test_whoever_is_silent_too_long_or_not_there_has_not_got_it(tmp_path: Path) 
     assert "hidden" not in str(caught.value)
 
 
-def test_what_answers_nonsense_has_not_got_it(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server of few words: `answer` gets each connection; the address is given."""
 
-        def answer() -> None:
-            caller, _ = listening.accept()
-            with caller:
+    def serve() -> None:
+        while True:
+            try:
+                caller, _ = listening.accept()
+            except OSError:
+                return
+            with caller, suppress(OSError):
                 caller.recv(65536)
-                caller.sendall(b"SSH-2.0-nonsense\r\n\r\n")
+                answer(caller)
 
-        thread = threading.Thread(target=answer)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        sink = WebhookSink(
-            f"http://127.0.0.1:{listening.getsockname()[1]}/", secret_file(tmp_path), timeout_s=5
-        )
-        with pytest.raises(Undelivered):
-            sink.deliver(change())
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(30)
+
+
+def plain_sink(url: str, folder: Path, timeout_s: float = 5) -> WebhookSink:
+    return WebhookSink(url, secret_file(folder), timeout_s=timeout_s, stop=threading.Event())
+
+
+def test_what_answers_nonsense_has_not_got_it(tmp_path: Path) -> None:
+    with (
+        answering(lambda caller: caller.sendall(b"SSH-2.0-nonsense\r\n\r\n")) as url,
+        pytest.raises(Undelivered),
+    ):
+        plain_sink(url, tmp_path).deliver(change())
 
 
 def test_a_long_answer_is_not_read(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        over = threading.Event()
+    over = threading.Event()
 
-        def answer() -> None:
-            caller, _ = listening.accept()
-            with caller:
-                caller.recv(65536)
-                caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\nx")
-                over.wait(20)
+    def answer(caller: socket.socket) -> None:
+        caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\nx")
+        over.wait(20)
 
-        thread = threading.Thread(target=answer)
-        thread.start()
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        WebhookSink(address, secret_file(tmp_path), timeout_s=5).deliver(change())
+    with answering(answer) as url:
+        plain_sink(url, tmp_path).deliver(change())
         over.set()
-        thread.join()
+
+
+def test_an_answer_that_comes_letter_by_letter_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "CONNECT_TIMEOUT_S", 0.2)
+    over = threading.Event()
+
+    def drip(caller: socket.socket) -> None:
+        caller.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not over.wait(0.05):
+            caller.sendall(b"x")
+
+    with answering(drip) as url:
+        sink = plain_sink(url, tmp_path, timeout_s=0.3)
+        with pytest.raises(Undelivered, match=r"no answer for 0\.3 s"):
+            sink.deliver(change())
+        over.set()
+
+
+def test_requests_that_hang_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+    sink = plain_sink("http://127.0.0.1:1/", tmp_path, timeout_s=0.01)
+    monkeypatch.setattr(webhook, "CONNECT_TIMEOUT_S", 0.01)
+    begun: list[int] = []
+
+    def hang(change: RoleChange) -> int:
+        begun.append(1)
+        free.wait(20)
+        return 204
+
+    monkeypatch.setattr(sink, "_post", hang)
+    for _ in range(4):
+        with pytest.raises(Undelivered, match="no answer"):
+            sink.deliver(change())
+    with pytest.raises(Undelivered, match="4 earlier requests"):
+        sink.deliver(change())
+    assert len(begun) == 4
+    free.set()
+
+    def goes() -> bool:
+        with suppress(Undelivered):
+            sink.deliver(change())
+            return True
+        return False
+
+    until(goes, "those that hung to end")
+
+
+def test_to_stop_does_not_wait_for_an_answer(tmp_path: Path) -> None:
+    free, stop = threading.Event(), threading.Event()
+
+    def hang(request: Request) -> int:
+        stop.set()
+        free.wait(20)
+        return 204
+
+    with receiver(hang) as server:
+        sink = WebhookSink(server.url, secret_file(tmp_path), timeout_s=20, stop=stop)
+        with pytest.raises(Stopped):
+            sink.deliver(change())
+        free.set()
 
 
 def test_failures_are_repeated_in_order_until_all_is_delivered(tmp_path: Path) -> None:
@@ -240,7 +315,7 @@ def test_requests_is_imported_only_where_there_is_a_webhook(tmp_path: Path) -> N
         "from polity_cli.cli import watch as command\n"
         "from polity_cli.edges.webhook import WebhookSink\n"
         "print('requests' in sys.modules)\n"
-        "WebhookSink('http://127.0.0.1:1/', sys.argv[1], timeout_s=1)\n"
+        "WebhookSink('http://127.0.0.1:1/', sys.argv[1], timeout_s=1, stop=None)\n"
         "print('requests' in sys.modules)\n"
     )
     done = subprocess.run(

@@ -12,9 +12,10 @@ not named. `requests` is imported only where there is such a sink.
 from __future__ import annotations
 
 import json
-from time import time
+import threading
+from time import monotonic, time
 
-from polity_cli.edges.sinks import Undelivered
+from polity_cli.edges.sinks import Stopped, Undelivered
 from polity_cli.errors import BadInput
 
 TYPE_CHECKING = False
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5.0
 LEAST_SECRET_BYTES = 16
 _TRY_AGAIN = (408, 425, 429)
+_MOST_HANGING = 4
+_LOOK_S = 0.1
 
 
 def read_secret(path: str) -> bytes:
@@ -66,13 +69,41 @@ def sign(secret: bytes, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
+class _Attempt(threading.Thread):
+    """One request, in a thread that may be left behind: `code` and `error` are what came of it."""
+
+    def __init__(self, post: Callable[[], int], ended: Callable[[], None]) -> None:
+        super().__init__(name="webhook", daemon=True)
+        self._post = post
+        self._ended = ended
+        self.code = 0
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.code = self._post()
+        except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
+            self.error = error
+        finally:
+            self._ended()
+
+
 class WebhookSink:
-    """POSTs each change to `url`; the secret is read anew each time, so that it can be changed."""
+    """POSTs each change to `url`; the secret is read anew each time, so that it can be changed.
+
+    `stop` ends the wait for an answer.
+    """
 
     name = "webhook"
 
     def __init__(
-        self, url: str, secret_file: str, *, timeout_s: float, now_s: Callable[[], float] = time
+        self,
+        url: str,
+        secret_file: str,
+        *,
+        timeout_s: float,
+        stop: threading.Event,
+        now_s: Callable[[], float] = time,
     ) -> None:
         import requests
 
@@ -80,9 +111,34 @@ class WebhookSink:
         self._url = url
         self._secret_file = secret_file
         self._timeout_s = timeout_s
+        self._stop = stop
         self._now_s = now_s
+        self._hanging = threading.Semaphore(_MOST_HANGING)
 
     def deliver(self, change: RoleChange) -> None:
+        if not self._hanging.acquire(blocking=False):
+            raise Undelivered(f"{self._place()}: {_MOST_HANGING} earlier requests have still not ended")
+        attempt = _Attempt(lambda: self._post(change), self._hanging.release)
+        attempt.start()
+        # Neither looking up a name nor an answer that comes letter by letter has a limit of its own.
+        until_s = monotonic() + CONNECT_TIMEOUT_S + self._timeout_s
+        while attempt.is_alive():
+            attempt.join(_LOOK_S)
+            if self._stop.is_set():
+                raise Stopped
+            if monotonic() >= until_s:
+                raise Undelivered(f"{self._place()}: no answer for {self._timeout_s:g} s")
+        if attempt.error is not None:
+            raise attempt.error
+        if 200 <= attempt.code < 300:
+            return
+        if 400 <= attempt.code < 500 and attempt.code not in _TRY_AGAIN:
+            raise Undelivered(
+                f"{self._place()} refuses it with {attempt.code}: see what it wants; it is kept"
+            )
+        raise Undelivered(f"{self._place()} answers {attempt.code}")
+
+    def _post(self, change: RoleChange) -> int:
         from polity_cli import __version__
 
         try:
@@ -111,12 +167,7 @@ class WebhookSink:
         except (self._requests.RequestException, OSError, ValueError) as error:
             raise Undelivered(f"{self._place()}: {_short(error)}") from error
         with answer:
-            code = answer.status_code
-        if 200 <= code < 300:
-            return
-        if 400 <= code < 500 and code not in _TRY_AGAIN:
-            raise Undelivered(f"{self._place()} refuses it with {code}: see what it wants; it is kept")
-        raise Undelivered(f"{self._place()} answers {code}")
+            return answer.status_code
 
     def _place(self) -> str:
         """Where it goes, without what may be a secret in the address."""
