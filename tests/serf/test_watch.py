@@ -6,7 +6,8 @@ import json
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from threading import Timer
+from typing import IO, Any
 
 import pytest
 
@@ -33,9 +34,21 @@ def nodes(shared_cluster: ClusterFactory, told_by_agents: Path) -> DevCluster:
     return made
 
 
+def line_of(watch: subprocess.Popen[str], stream: IO[str] | None) -> str:
+    """The next line of it; a watcher that says nothing is killed, so that no test hangs."""
+    assert stream is not None
+    timer = Timer(40, watch.kill)
+    timer.start()
+    try:
+        line = stream.readline()
+    finally:
+        timer.cancel()
+    assert line, "it said nothing"
+    return line
+
+
 def next_of(watch: subprocess.Popen[str]) -> dict[str, Any]:
-    assert watch.stdout is not None
-    told = json.loads(watch.stdout.readline())
+    told = json.loads(line_of(watch, watch.stdout))
     assert mismatches(told) == []
     assert isinstance(told, dict)
     return told
@@ -70,17 +83,15 @@ def test_changes_are_told_in_order_as_they_are_heard_of(nodes: DevCluster) -> No
 def test_a_lost_event_is_a_delay_and_silence_is_said(nodes: DevCluster) -> None:
     n1, n2, n3 = nodes.nodes
     with n3.popen("watch", "--no-events", "--every", "0.3", "--since", "heard=1000") as watch:
-        assert watch.stdout is not None
-        assert watch.stderr is not None
         assert ask(n1, "elect", "unheard").code == OK
-        assert watch.stdout.readline().endswith("Z n1 holds unheard (term 1)\n")
+        assert line_of(watch, watch.stdout).endswith("Z n1 holds unheard (term 1)\n")
         for node in (n1, n2):
             node.pause_voter()
-        assert watch.stderr.readline().startswith("polity: nobody says who holds what: ")
+        assert line_of(watch, watch.stderr).startswith("polity: nobody says who holds what: ")
         for node in (n1, n2):
             node.resume()
         assert ask(n2, "recall", "unheard").code == OK
-        assert watch.stdout.readline().endswith("Z unheard is vacant (term 2)\n")
+        assert line_of(watch, watch.stdout).endswith("Z unheard is vacant (term 2)\n")
         code, err = end(watch, signal.SIGINT)
         assert (code, "the cluster answers again" in err) == (128 + signal.SIGINT, True)
 
@@ -149,8 +160,7 @@ def test_watchers_part_from_an_agent_that_starts_scripts(cluster: ClusterFactory
     assert ask(n1, "elect", "job").code == OK
     for _ in range(3):
         with n1.popen("watch") as watch:
-            assert watch.stdout is not None
-            assert watch.stdout.readline()
+            assert line_of(watch, watch.stdout)
             # Its answer keeps the hook busy while the watcher leaves.
             with n1.popen("who", "job"):
                 assert end(watch, signal.SIGTERM) == (128 + signal.SIGTERM, "")
