@@ -32,9 +32,11 @@ from polity_cli.errors import (
     SerfTimeout,
     SerfUnreachable,
 )
+from polity_cli.lookout import Bell
 from polity_cli.runner import give_back
 from polity_cli.session import Session, node_name
 from polity_cli.upkeep import tend
+from polity_cli.watch import serve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
 
 # Silence after which the stop flag is looked at: SIGTERM is obeyed within it.
 _TICK_S = 1.0
+
+# Somewhat longer than a watcher takes to end.
+_WATCH_ENDS_S = 10.0
 
 # The hook was faster, or the query is over: nobody misses this answer.
 _TOO_LATE = ("response already sent", "past the deadline", "No pending queries matching ID")
@@ -104,6 +109,7 @@ class _Service:
         self._ledger: Ledger | None = None
         self._greeted: SerfClient | None = None
         self._parting: Parting | None = None
+        self._bell = Bell()
 
     def stop(self) -> None:
         self._stop_asked.set()
@@ -172,6 +178,10 @@ class _Service:
                 if _is_worth_a_line(failures):
                     _say(f"the electorate was not looked after ({failures} times running): {error}")
 
+    def watch(self) -> None:
+        """Tell of changes what the table [watch] names, until stopped."""
+        serve(self._settings, bell=self._bell, stop=self._stop_asked, say=_say)
+
     def _give_back(self, session: Session) -> None:
         """Nothing of the electorate's upkeep depends on it."""
         try:
@@ -191,8 +201,11 @@ class _Service:
             _say(f"voting as {node} with {self._ledger.path}")
             _notify(f"READY=1\nSTATUS=voting as {node}")
             self._greeted = client
+            self._bell.ring_for_all()
         if event is not None and self._voter is not None:
             self._voter.take(event, client.respond)
+            if self._settings.watch is not None:
+                self._bell.hear(event, self._settings.namespace)
 
     def _may_hang_up(self, client: SerfClient, event: Event | None) -> bool:
         if self._parting is None or self._parting.client is not client:
@@ -215,7 +228,12 @@ def run(settings: Settings) -> None:
         signal.signal(number, lambda *_: service.stop())
     # Of its own: voting must not wait for anything.
     threading.Thread(target=service.tend, name="upkeep", daemon=True).start()
+    watching = threading.Thread(target=service.watch, name="watch", daemon=True)
+    if settings.watch is not None:
+        watching.start()
     service.run()
+    if watching.is_alive():
+        watching.join(_WATCH_ENDS_S)
     _say("stopped")
 
 

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from polity_cli.watch_settings import WatchSettings
+
 DEFAULT_RPC_ADDR = "127.0.0.1:7373"
 DEFAULT_NAMESPACE = "polity"
 
@@ -50,7 +52,10 @@ class Upkeep(Record):
 
 
 class Settings(Record):
-    """`rpc_auth` is the token itself or None; `config` the file that was read, or None."""
+    """`rpc_auth` is the token itself or None; `config` the file that was read, or None.
+
+    `watch` is what an agent is to watch and tell, or None.
+    """
 
     rpc_addr: str
     rpc_auth: str | None
@@ -58,6 +63,7 @@ class Settings(Record):
     namespace: str
     config: str | None
     upkeep: Upkeep = Upkeep()
+    watch: WatchSettings | None = None
 
 
 def load(
@@ -80,7 +86,7 @@ def load(
         key: flags[key] or (environ.get(variable) if variable else None)
         for key, variable in _VARIABLES.items()
     }
-    path, from_file, upkeep = _read_file(config, environ)
+    path, from_file, upkeep, watch = _read_file(config, environ)
     given = {key: value or from_file.get(key) for key, value in given.items()}
     name = given["namespace"] or DEFAULT_NAMESPACE
     return Settings(
@@ -90,6 +96,7 @@ def load(
         namespace=check_namespace(name),
         config=path,
         upkeep=_upkeep(upkeep, path, environ),
+        watch=_watch(watch, path),
     )
 
 
@@ -97,7 +104,7 @@ def load_for_voter(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
     """State directory and namespace: all a voter needs, without a file where the environment has both."""
     state_dir, namespace = environ.get("POLITY_STATE_DIR"), environ.get("POLITY_NAMESPACE")
     if not state_dir or not namespace:
-        _, from_file, _ = _read_file(None, environ)
+        _, from_file, *_ = _read_file(None, environ)
         state_dir = state_dir or from_file.get("state_dir") or _default_state_dir(environ)
         namespace = namespace or from_file.get("namespace") or DEFAULT_NAMESPACE
     return state_dir, check_namespace(namespace)
@@ -129,11 +136,11 @@ def _default_config(environ: Mapping[str, str]) -> str | None:
 
 def _read_file(
     config: str | None, environ: Mapping[str, str]
-) -> tuple[str | None, dict[str, str], dict[str, object]]:
-    """Which file was read, the texts in it, and its table [voters]."""
+) -> tuple[str | None, dict[str, str], dict[str, object], object]:
+    """Which file was read, the texts in it, and its tables [voters] and [watch], the latter unchecked."""
     path = config or environ.get("POLITY_CONFIG") or _default_config(environ)
     if path is None:
-        return None, {}, {}
+        return None, {}, {}, None
     import tomllib  # only where there is a file: the hook counts its milliseconds
 
     try:
@@ -151,16 +158,27 @@ def _read_file(
         raise BadConfiguration(
             f"in {path}, voters must be a table", hint="write [voters] on a line of its own"
         )
+    watch = found.pop("watch", None)
     for key in [*found, *(f"voters.{key}" for key in upkeep)]:
         if key not in (*_VARIABLES, *(f"voters.{name}" for name in _UPKEEP)):
             raise BadConfiguration(
                 f"the configuration file {path} has an unknown setting {key!r}",
-                hint=f"known ones: {', '.join(_VARIABLES)}; in [voters]: {', '.join(_UPKEEP)}",
+                hint=f"known ones: {', '.join(_VARIABLES)}; in [voters]: {', '.join(_UPKEEP)}; "
+                "and the table [watch]",
             )
     for key, value in found.items():
         if not isinstance(value, str) or not value:
             raise BadConfiguration(f"in {path}, {key} must be a text", hint=f'write {key} = "..."')
-    return path, found, upkeep
+    return path, found, upkeep, watch
+
+
+def _watch(table: object, path: str | None) -> WatchSettings | None:
+    """The table [watch]; what checks it is imported only where there is one."""
+    if table is None:
+        return None
+    from polity_cli.watch_settings import from_table
+
+    return from_table(table, path)
 
 
 def _upkeep(given: dict[str, object], path: str | None, environ: Mapping[str, str]) -> Upkeep:

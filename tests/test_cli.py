@@ -156,6 +156,17 @@ def test_version_is_told() -> None:
         ("who", "a", "--rpc-addr", "nowhere"),
         ("who", "a", "--rpc-addr", b"\xff:1"),
         (b"\xff",),
+        ("watch", ""),
+        ("watch", "a", "--every", "0"),
+        ("watch", "--since", "a"),
+        ("watch", "--since", "a=-1"),
+        ("watch", "a", "--since", "b=1"),
+        ("watch", "--since", " =1"),
+        ("watch", "--exec", "true"),
+        ("watch", "--state", "x", "--webhook", "http://127.0.0.1:1/"),
+        ("watch", "--state", "x", "--webhook-secret-file", "/dev/null"),
+        ("watch", "--state", "x", "--webhook", "x", "--webhook-secret-file", "/dev/null"),
+        ("watch", "--state", "x", "--webhook", "http://127.0.0.1:1/", "--webhook-secret-file", "/dev/null"),
     ],
     ids=repr,
 )
@@ -174,7 +185,7 @@ def test_a_quorum_that_two_nodes_could_have_at_once_is_refused_with_the_reason()
 
 
 @pytest.mark.parametrize(
-    "words", [("elect", "a"), ("recall", "a"), ("who", "a"), ("roles",), ("voters",), ("found",)]
+    "words", [("elect", "a"), ("recall", "a"), ("who", "a"), ("roles",), ("voters",), ("found",), ("watch",)]
 )
 def test_no_agent_is_told_with_its_address_and_what_to_do(words: tuple[str, ...]) -> None:
     done = polity(*words, "--json")
@@ -321,6 +332,12 @@ def test_closed_streams_cost_no_traceback(words: str) -> None:
     assert shell(f"$polity {words} >&-").returncode == code
     assert shell(f"$polity {words} 2>&-").returncode == code
     assert shell(f"$polity {words} >&- 2>&- <&-").returncode == code
+
+
+def test_to_watch_without_standard_output_writes_into_no_other_file() -> None:
+    words = f"exec {sys.executable} -m polity_cli watch >&-"
+    done = subprocess.run(["/bin/sh", "-c", words], env=environment(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_answer_that_cannot_be_written_is_no_success() -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "run": ("polity_cli.cli.run", "run"),
     "who": ("polity_cli.cli.who", "who"),
     "roles": ("polity_cli.cli.roles", "roles"),
+    "watch": ("polity_cli.cli.watch", "watch"),
     "voters": ("polity_cli.cli.voters", "voters"),
     "guard": ("polity_cli.cli.guard", "guard"),
     "dissolve": ("polity_cli.cli.dissolve", "dissolve"),

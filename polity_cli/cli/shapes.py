@@ -154,6 +154,15 @@ COMMANDS: dict[str, tuple[Key, ...]] = {
         _SECONDS,
     ),
     "roles": (Key("roles", "[role]", "each known role; see below"), _SECONDS),
+    "watch": (
+        Key("role", "text", "the role's name"),
+        Key("term", "count", "the fencing token; for each role it only grows, and may jump"),
+        Key("holder", "text?", "a node's name; null where vacant"),
+        Key("previous_term", "count", "the newest term told of before; 0 if none was"),
+        Key("seen", "text", "when it was seen, in UTC: `2026-01-31T12:00:00.000Z`"),
+        Key("node", "text", "the node that saw it"),
+        Key("polity", "text", "the polity's id, in hex; the terms are its own"),
+    ),
     "voters": (
         Key("polity", "text", "the polity's id, in hex"),
         Key("epoch", "count", "which electorate of the polity"),
@@ -314,9 +323,10 @@ are 2, 3, 5 (still busy; nothing was started, so try again freely) and 8, and of
 
 ## JSON
 
-With `--json` a command prints one object on one line on standard output, in ASCII, and nothing else; talk
-goes to standard error. Keys may be added at any time. Those marked `*` may also change; the others are fixed.
-Each object has `command`, the command's name. Where the outcome is not a plain yes (an exit code other than
+With `--json` a command prints one object on one line on standard output, in ASCII, and nothing else
+(`polity watch` and `polity voters --watch` print one for each change); talk goes to standard error. Keys may
+be added at any time. Those marked `*` may also change; the others are fixed. Each object has `command`, the
+command's name. Where the outcome is not a plain yes (an exit code other than
 0) the object also has `error`, `hint` and `exit_code`, as in the last table. `polity serf-config` prints
 Serf's own configuration format instead; `polity agent` and `polity demo` have no JSON.
 Nor has `polity guard` where it runs a command: stdout is that command's.
@@ -338,6 +348,8 @@ def document() -> str:
         parts += [f"### {', '.join(CHANGES) if command in CHANGES else command}", _table(keys)]
         if command == "who":
             parts.append("Without `--cached` also the last five keys of `recall`, with the same meanings.")
+        if command == "watch":
+            parts.append("One object a line for each change. A webhook is sent the same object.")
         if command == "run":
             parts.append("In the file of `--report`; standard output is the command's own.")
         if command == "doctor":
