@@ -230,6 +230,7 @@ class Runner:
         self._ended: Ended | None = None
         self._lost = ""
         self._doubtful = False
+        self._leash: subprocess.Popen[bytes] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def run(self, *, is_unwanted: Callable[[], bool]) -> Ended | None:
@@ -250,25 +251,30 @@ class Runner:
         fds = (orders_r, news_w, work.claimed.fd)
         for fd in fds:
             os.set_inheritable(fd, True)
-        # The descriptors that were handed to this process are the command's too.
-        self._leash = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "polity_cli.leash",
-                ",".join(map(str, fds)),
-                str(work.bounds.kill_grace_s),
-                json.dumps(work.words_to_give_back()),
-                *work.argv,
-            ],
-            env=work.environment(),
-            close_fds=False,
-            process_group=0,
-        )
-        for fd in (orders_r, news_w):
-            os.close(fd)
-        os.set_inheritable(work.claimed.fd, False)
+        try:
+            # The descriptors that were handed to this process are the command's too.
+            self._leash = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "polity_cli.leash",
+                    ",".join(map(str, fds)),
+                    str(work.bounds.kill_grace_s),
+                    json.dumps(work.words_to_give_back()),
+                    *work.argv,
+                ],
+                env=work.environment(),
+                close_fds=False,
+                process_group=0,
+            )
+        except OSError as error:  # no memory, no processes, or words beyond what a process can be given
+            work.say(f"what watches over {work.argv[0]} cannot be started: {error.strerror}")
+            return Ended(_UNSTARTED.get(error.errno or 0, 126))
+        finally:
+            for fd in (orders_r, news_w):
+                os.close(fd)
+            os.set_inheritable(work.claimed.fd, False)
         confirmer = _Confirmer(work, wake_w)
         try:
             if is_unwanted():
@@ -292,7 +298,8 @@ class Runner:
         """All is over, the role given back or not: the leash has nothing to do any more, nor have signals."""
         self._order("done")
         os.close(self._orders)
-        self._leash.wait()
+        if self._leash is not None:
+            self._leash.wait()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -301,6 +308,7 @@ class Runner:
         bounds = self._work.bounds
         if self._ended is None and boottime_s() >= self._until_s + bounds.kill_grace_s + _LEASH_S:
             self._lose(f"no quorum has confirmed it for {bounds.grace_s:g} s")
+            assert self._leash is not None
             self._leash.kill()
             self._leash_is_gone()
 

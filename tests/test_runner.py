@@ -104,11 +104,17 @@ def test_a_leash_that_is_stopped_cannot_keep_the_command_running(tmp_path: Path)
     def stop_the_leash() -> None:
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().endswith("\n"):
             time.sleep(0.01)
+        assert runner._leash is not None
         os.kill(runner._leash.pid, signal.SIGSTOP)
+        # A runner that does not notice would wait for the leash for ever.
+        if not is_over.wait(20):
+            runner._leash.kill()
 
+    is_over = threading.Event()
     helper = threading.Thread(target=stop_the_leash)
     helper.start()
     ended = runner.run(is_unwanted=lambda: False)
+    is_over.set()
     helper.join()
     runner.close()
     assert ended == Ended(128 + signal.SIGKILL, "no quorum has confirmed it for 1 s")
@@ -118,6 +124,14 @@ def test_a_leash_that_is_stopped_cannot_keep_the_command_running(tmp_path: Path)
             return
         time.sleep(0.01)
     raise AssertionError("the command lives on")
+
+
+def test_a_command_that_no_process_can_be_given_is_said_and_is_no_bug(tmp_path: Path) -> None:
+    said: list[str] = []
+    runner = Runner(work(tmp_path, "/bin/true", "x" * 200_000, said=said))
+    assert runner.run(is_unwanted=lambda: False) == Ended(126)
+    runner.close()
+    assert said == ["what watches over /bin/true cannot be started: Argument list too long"]
 
 
 def test_a_role_won_too_long_ago_starts_nothing(tmp_path: Path) -> None:

@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     example="polity roles --json",
 )
 @click.option("--cached", is_flag=True, help="From this node's ledger, which may be old, without asking.")
+@click.option("--watch", is_flag=True, help="Show it again whenever it is another one, until interrupted.")
 @with_options
-def roles(cached: bool, options: Options) -> None:
+def roles(cached: bool, watch: bool, options: Options) -> None:
     """List every known role with its holder and term.
 
     Each role is decided by a quorum, one after the other, so the list is of no single moment.
     """
+    from polity_cli.cli.looking import show_changes
     from polity_cli.cli.running import Answer, in_session
 
-    def work(visit: Visit) -> Answer:
+    def look(visit: Visit) -> Answer:
         from polity_cli.cli.output import sentence
 
         session = visit.session
@@ -48,6 +50,9 @@ def roles(cached: bool, options: Options) -> None:
             note = "no role is known yet; `polity elect ROLE` makes one"
         data = {"command": "roles", "roles": rows, "seconds": visit.seconds()}
         return Answer(data, "\n".join(sentence(role, tenure) for role, tenure in found), note=note)
+
+    def work(visit: Visit) -> Answer:
+        return show_changes(look, visit, as_json=options.as_json) if watch else look(visit)
 
     in_session("roles", options, work)
 

@@ -324,9 +324,9 @@ are 2, 3, 5 (still busy; nothing was started, so try again freely) and 8, and of
 ## JSON
 
 With `--json` a command prints one object on one line on standard output, in ASCII, and nothing else
-(`polity watch` and `polity voters --watch` print one for each change); talk goes to standard error. Keys may
-be added at any time. Those marked `*` may also change; the others are fixed. Each object has `command`, the
-command's name. Where the outcome is not a plain yes (an exit code other than
+(`polity watch`, `polity roles --watch` and `polity voters --watch` print one for each change); talk goes to
+standard error. Keys may be added at any time. Those marked `*` may also change; the others are fixed. Each
+object has `command`, the command's name. Where the outcome is not a plain yes (an exit code other than
 0) the object also has `error`, `hint` and `exit_code`, as in the last table. `polity serf-config` prints
 Serf's own configuration format instead; `polity agent` and `polity demo` have no JSON.
 Nor has `polity guard` where it runs a command: stdout is that command's.

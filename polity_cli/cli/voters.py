@@ -11,13 +11,8 @@ from polity_cli.cli.rescue import rescue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import NoReturn
-
     from polity_cli.cli.running import Answer, Visit
     from polity_cli.registrar import Assembly
-
-_LOOK_AGAIN_S = 1.0
 
 
 @click.group(
@@ -38,6 +33,7 @@ def voters(context: click.Context, watch: bool, options: Options) -> None:
 
     Ends with 0 also where it shows that there is no quorum (`has_quorum` in JSON); with 5 if nobody answers.
     """
+    from polity_cli.cli.looking import show_changes
     from polity_cli.cli.running import in_session
 
     if context.invoked_subcommand is not None:
@@ -57,7 +53,7 @@ def voters(context: click.Context, watch: bool, options: Options) -> None:
             found = visit.patiently(lambda: registrar.assembly(visit.session, timeout_s=visit.left()))
             return _shown(found, visit.seconds())
 
-        return _watch(look, visit, as_json=options.as_json) if watch else look(visit)
+        return show_changes(look, visit, as_json=options.as_json) if watch else look(visit)
 
     in_session("voters", options, work)
 
@@ -96,36 +92,3 @@ def _shown(found: Assembly, seconds: float) -> Answer:
         "seconds": seconds,
     }
     return Answer(data, describe_assembly(found), note=advice)
-
-
-def _is_stopped(visit: Visit) -> bool:
-    return visit.interruption.signal != 0
-
-
-def _watch(look: Callable[[Visit], Answer], visit: Visit, *, as_json: bool) -> NoReturn:
-    """Show the electorate whenever it is another one than shown last, until interrupted."""
-    import json
-    from time import sleep
-
-    from polity_cli.cli.running import complain, emit, leave
-    from polity_cli.errors import NoQuorum, PolityError
-
-    last: object = None
-    while not _is_stopped(visit):
-        try:
-            answer = look(visit)
-            now: object = {key: value for key, value in answer.data.items() if key != "seconds"}
-            if now != last:
-                emit(json.dumps(dict(answer.data)) if as_json else f"{answer.text}\n")
-        except NoQuorum as error:
-            now = str(error)
-            if now != last:
-                complain(error)
-        except PolityError:
-            if not _is_stopped(visit):
-                raise
-            break
-        last = now
-        visit = visit.anew()
-        sleep(_LOOK_AGAIN_S)
-    leave(128 + visit.interruption.signal)

@@ -150,3 +150,18 @@ def test_watching_shows_each_state_of_the_electorate_once(cluster: ClusterFactor
         assert shown["population"] == 4
         watcher.send_signal(signal.SIGTERM)
         assert watcher.wait(10) == 143
+
+
+def test_watching_shows_each_state_of_the_roles_once(cluster: ClusterFactory) -> None:
+    n1, n2, _ = found(cluster(3, voters="agent")).nodes
+    command = [sys.executable, "-m", "polity_cli", "roles", "--watch", "--json"]
+    with subprocess.Popen(command, env=n1.env, stdout=subprocess.PIPE, text=True) as watcher:
+        assert watcher.stdout is not None
+        assert json.loads(watcher.stdout.readline())["roles"] == []
+        for what in ("elect", "recall", "elect"):
+            ok(ask(n2, what, "leader"))
+            (row,) = json.loads(watcher.stdout.readline())["roles"]
+            assert (row["role"], row["holder"]) == ("leader", "n2" if what == "elect" else None)
+        assert row["term"] == 3
+        watcher.send_signal(signal.SIGTERM)
+        assert watcher.wait(10) == 143
