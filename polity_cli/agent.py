@@ -34,6 +34,7 @@ from polity_cli.errors import (
 )
 from polity_cli.runner import give_back
 from polity_cli.session import Session, node_name
+from polity_cli.succession import Heir
 from polity_cli.upkeep import tend
 
 TYPE_CHECKING = False
@@ -172,6 +173,10 @@ class _Service:
                 if _is_worth_a_line(failures):
                     _say(f"the electorate was not looked after ({failures} times running): {error}")
 
+    def succeed(self) -> None:
+        """Stand for roles and recall them from holders that are gone, as configured, until stopped."""
+        Heir(self._settings, wait=self._stop_asked.wait, log=_say).run()
+
     def _give_back(self, session: Session) -> None:
         """Nothing of the electorate's upkeep depends on it."""
         try:
@@ -215,7 +220,12 @@ def run(settings: Settings) -> None:
         signal.signal(number, lambda *_: service.stop())
     # Of its own: voting must not wait for anything.
     threading.Thread(target=service.tend, name="upkeep", daemon=True).start()
+    heir = threading.Thread(target=service.succeed, name="succession", daemon=True)
+    if settings.roles:
+        heir.start()
     service.run()
+    if settings.roles:
+        heir.join(1.0)  # a command that it may have started is ended
     _say("stopped")
 
 

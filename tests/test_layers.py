@@ -34,7 +34,7 @@ FLOORS = (
     ("outcomes",),
     ("session",),
     ("registrar",),
-    ("upkeep", "dissolution", "runner"),
+    ("upkeep", "dissolution", "runner", "succession"),
     ("agent", "hook", "checkup"),
     ("polity", "devcluster"),
     ("demo",),
