@@ -171,18 +171,19 @@ class Heir:
 
     def _look(self, serf: SerfClient, session: Session) -> None:
         sights: dict[str, tuple[Tenure, object]] = {}
-        ledger = session.ledger
-        if ledger is not None and (polity := ledger.me().polity) != self._polity:
-            # Terms of another polity are no news of this one.
-            self._polity = polity
-            self._told.clear()
-            self._vigils.clear()
-            self._ask_at.clear()
         for role in self._roles:
-            register = None if ledger is None or self._polity == NO_POLITY else ledger.register(role)
-            known = [self._told[role]] if role in self._told else []
-            if register is not None and register.confirmed.term:
-                known.append(register.confirmed)
+            known, register = [], None
+            if session.ledger is not None:
+                me, register = session.ledger.view(role)
+                if me.polity != self._polity:
+                    # Terms of another polity are no news of this one.
+                    self._polity = me.polity
+                    for seen in (self._told, self._vigils, self._ask_at):
+                        seen.clear()
+                if me.polity != NO_POLITY and register.confirmed.term:
+                    known.append(register.confirmed)
+            if role in self._told:
+                known.append(self._told[role])
             if known:
                 sights[role] = max(known, key=lambda tenure: tenure.term), register
         holders = {tenure.holder for tenure, _ in sights.values() if tenure.holder}
@@ -280,12 +281,11 @@ class Heir:
             self._ask_at[role] = monotonic() + every_s * (0.75 + 0.5 * int.from_bytes(os.urandom(2)) / 65536)
 
     def _learn(self, session: Session, purpose: Purpose, role: str, outcome: Outcome) -> None:
-        """Remember what was decided; raises the error of what was not."""
-        if outcome.verdict in (Verdict.NO_QUORUM, Verdict.UNKNOWN):
+        """Remember what is decided, perhaps since; raises the error of what is not."""
+        if outcome.tenure is None:
             error = error_of((purpose, role), outcome, session.electorate())
             assert error is not None
             raise error
-        assert outcome.tenure is not None
         self._told[role] = outcome.tenure
 
     def _is_quiet(self) -> bool:
