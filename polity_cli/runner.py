@@ -85,7 +85,7 @@ class Bounds(Record):
                 f"--grace and --kill-grace are {longest_s:g} s together, and takeover_delay of "
                 f"[roles.{succession.role}] is {succession.takeover_delay:g} s: the command could still run "
                 "when the role is taken over",
-                hint=f"set takeover_delay above {longest_s:g} on all nodes, or give a shorter --grace or "
+                hint=f"set takeover_delay above {longest_s:g} s on all nodes, or give a shorter --grace or "
                 "--kill-grace",
             )
 

@@ -98,10 +98,13 @@ class Vigil(Record):
 def look(before: Vigil | None, sight: Sight, me: str, now_s: float) -> Vigil:
     """What is known after another look."""
     state = _state(sight)
+    stirred_s = float("-inf")
+    if before is not None and before.tenure == sight.tenure:
+        # Also if that was before this node itself saw that something is to be done.
+        stirred_s = before.stirred_s if sight.mark == before.mark else now_s
     if before is None or not _goes_on(before, sight.tenure, state, now_s):
         was_mine = state is State.VACANT and before is not None and before.tenure.holder == me
-        return Vigil(sight.tenure, state, now_s, now_s, sight.mark, was_mine=was_mine)
-    stirred_s = before.stirred_s if sight.mark == before.mark else now_s
+        return Vigil(sight.tenure, state, now_s, now_s, sight.mark, stirred_s, was_mine)
     return before._replace(state=state, seen_s=now_s, mark=sight.mark, stirred_s=stirred_s)
 
 
