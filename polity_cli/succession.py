@@ -24,7 +24,7 @@ from polity_cli.core.succession import Act, Sight, State, Vigil
 from polity_cli.edges import wire
 from polity_cli.edges.runs import claim_succession
 from polity_cli.edges.serf_rpc import SerfClient
-from polity_cli.errors import NotFounded, PolityError
+from polity_cli.errors import NoQuorum, NotFounded, PolityError, SerfError
 from polity_cli.outcomes import error_of
 from polity_cli.session import Session, node_name
 
@@ -40,13 +40,16 @@ if TYPE_CHECKING:
     from polity_cli.settings import Settings
 
 _LOOK_S = 0.25
-_CHECK_LOOK_S = 0.02
+_CHECK_LOOK_S = 0.05
 _OPERATION_S = 5.0
 _AGAIN_S = 2.0
 """After a command that said no, a question without an answer, an agent that is away."""
 _ASK_EVERY_S = 20.0
+_FIRST_ASK_S = 1.0
+_ASK_S = 2.0
 _LEAST_ASK_S = 2.0
 """For each role: a hundred roles must not make a flood of questions."""
+_ASKS = 2
 
 
 class Heir:
@@ -66,7 +69,8 @@ class Heir:
         self._checks: dict[str, _Check] = {}
         self._unfit: dict[str, str] = {}
         self._ask_at: dict[str, float] = {}
-        self._unanswered = 0
+        self._unanswered: dict[str, int] = {}
+        self._ask_every_s = max(settings.upkeep.tend_every_s or _ASK_EVERY_S, _LEAST_ASK_S * len(self._roles))
         self._steady_since_s = monotonic()
         self._failures = 0
 
@@ -145,7 +149,9 @@ class Heir:
         """One look, and at most one operation; returns the seconds until the next look."""
         self._look(serf, session)
         now_s = monotonic()
-        asked = next((role for role in self._roles if now_s >= self._ask_at.get(role, 0.0)), None)
+        for role in self._roles.keys() - self._ask_at.keys():
+            self._ask_at[role] = self._first_ask_s(role)
+        asked = next((role for role in self._roles if now_s >= self._ask_at[role]), None)
         restless = {role: vigil for role, vigil in self._vigils.items() if not vigil.is_quiet}
         dues: dict[str, tuple[Act, float]] = {}
         if restless:
@@ -204,7 +210,7 @@ class Heir:
         who = f"{vigil.tenure.holder} holds it (term {vigil.tenure.term})"
         if vigil.state in away and not was_away and wish.recall:
             word = sight.status or "no member"
-            self._log(f"{role}: {who} and is {word} in Serf; recalled in {wish.takeover_delay:g} s")
+            self._log(f"{role}: {who} and is {word} in Serf; to be recalled in {wish.takeover_delay:g} s")
         elif was_away and vigil.state is State.HELD and wish.recall:
             self._log(f"{role}: {who} and is back; nothing is done")
 
@@ -242,7 +248,10 @@ class Heir:
         return not verdict
 
     def _act(self, session: Session, role: str, act: Act) -> None:
-        wish, tenure = self._roles[role], self._vigils[role].tenure
+        wish, vigil = self._roles[role], self._vigils[role]
+        tenure = vigil.tenure
+        # If the role goes on by this or without it, that is forgotten with the rest of the vigil.
+        self._vigils[role] = rules.rested(vigil, monotonic() + _OPERATION_S)
         try:
             if act is Act.RECALL:
                 outcome = session.recall(role, holder=tenure.holder, term=tenure.term, timeout_s=_OPERATION_S)
@@ -258,27 +267,31 @@ class Heir:
                 assert outcome.tenure is not None
                 self._log(f"{role}: {session.node} holds it (term {outcome.tenure.term})")
         except PolityError as error:
-            failures = self._vigils[role].failures
-            self._vigils[role] = rules.rested(self._vigils[role], monotonic())
-            if failures & (failures + 1) == 0:
-                self._log(f"{role}: not taken over ({failures + 1} times running): {error}")
+            self._vigils[role] = rules.rested(vigil, monotonic())
+            times = vigil.failures + 1
+            if times & (times - 1) == 0:
+                self._log(f"{role}: not taken over ({times} times running): {error}")
 
     def _ask(self, session: Session, role: str) -> None:
-        """Ask a quorum, which also makes known to the voter here what it has missed. Raises NotFounded."""
-        every_s = max(self._settings.upkeep.tend_every_s or _ASK_EVERY_S, _LEAST_ASK_S * len(self._roles))
-        try:
-            told = session.who(role, timeout_s=_OPERATION_S).tenure
-        except NotFounded:
-            raise
-        except PolityError:
-            told = None
-        if told is None:
-            self._unanswered += 1
-            self._ask_at[role] = monotonic() + min(every_s, _AGAIN_S * self._unanswered)
-        else:
-            self._unanswered = 0
+        """Ask a quorum, which also makes known to the voter here what it has missed. Raises NotFounded.
+
+        Voters that do not answer may have too much to do, of which this must not be a part.
+        """
+        failures = self._unanswered.get(role, 0)
+        self._unanswered[role] = failures + 1
+        self._ask_at[role] = monotonic() + min(self._ask_every_s, 2.0**failures * _AGAIN_S) * _about_one()
+        told = None
+        with suppress(NoQuorum, SerfError):
+            told = session.who(role, timeout_s=_ASK_S).tenure
+        if told is not None:
+            self._unanswered[role] = 0
             self._told[role] = told
-            self._ask_at[role] = monotonic() + every_s * (0.75 + 0.5 * int.from_bytes(os.urandom(2)) / 65536)
+            self._ask_at[role] = monotonic() + self._ask_every_s * _about_one()
+
+    def _first_ask_s(self, role: str) -> float:
+        """When to ask about a role first: nodes that start together must not ask together."""
+        patience_s = self._ask_every_s if role in self._vigils else _FIRST_ASK_S
+        return monotonic() + patience_s * (_about_one() - 0.5)
 
     def _learn(self, session: Session, purpose: Purpose, role: str, outcome: Outcome) -> None:
         """Remember what is decided, perhaps since; raises the error of what is not."""
@@ -289,11 +302,14 @@ class Heir:
         self._told[role] = outcome.tenure
 
     def _is_quiet(self) -> bool:
-        """True if every role is known, and none is to be recalled or filled by this node."""
+        """True if no role is to be recalled or filled by this node, as far as it knows.
+
+        What it cannot learn of is for those who know: it does not go on asking.
+        """
         return all(
-            role in self._vigils
-            and role in self._told
-            and rules.due(self._vigils[role], wish, turn_s=0.0, steady_since_s=0.0) is None
+            rules.due(self._vigils[role], wish, turn_s=0.0, steady_since_s=0.0) is None
+            if role in self._vigils
+            else self._unanswered.get(role, 0) >= _ASKS
             for role, wish in self._roles.items()
         )
 
@@ -310,6 +326,11 @@ class Heir:
         self._checks.clear()
         if claimed is not None:
             claimed.close()
+
+
+def _about_one() -> float:
+    """Between a half and one and a half, by chance."""
+    return 0.5 + int.from_bytes(os.urandom(2)) / 65536
 
 
 class _Check:

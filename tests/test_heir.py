@@ -208,7 +208,7 @@ def test_a_dead_holder_is_recalled_by_name_and_term_after_the_delay_and_followed
     assert 30.0 <= recalled_s == elected_s < 31.5
     assert world.tenure.term == 3
     assert world.said == [
-        "job: n1 holds it (term 1) and is failed in Serf; recalled in 10 s",
+        "job: n1 holds it (term 1) and is failed in Serf; to be recalled in 10 s",
         "job: recalled from n1, which is gone (term 1)",
         "job: n2 holds it (term 3)",
     ]
@@ -254,7 +254,7 @@ def test_one_that_only_stands_recalls_nobody_and_takes_what_is_vacant(play: Call
     assert play(World(dies(20.0), HELD), takeover_delay=0, recall=False).done == []
     world = play(World(), recall=False)
     assert world.done[0][0] == "elect n2"
-    assert VACANT_S <= world.done[0][1] < VACANT_S + 1.0
+    assert VACANT_S <= world.done[0][1] < VACANT_S + 2.5
 
 
 def test_a_person_who_recalls_to_elect_another_is_faster(play: Callable[..., World]) -> None:
@@ -305,7 +305,7 @@ def test_what_comes_to_nothing_is_tried_more_rarely_and_said_more_rarely(play: C
     tries = [line for line in world.said if "not taken over" in line]
     assert world.done == []
     assert [line.split("(")[1].split()[0] for line in tries] == ["1", "2", "4", "8"]
-    assert world.asked < 60
+    assert world.asked < 15
 
 
 def test_somebody_who_is_at_it_is_not_disturbed(play: Callable[..., World]) -> None:
@@ -395,6 +395,16 @@ def test_once_ends_when_nothing_is_left_to_do(play: Callable[..., World]) -> Non
     assert 15.0 <= world.at() < 17.0
     back = play(World(dies(0.0, (10.0, "alive")), HELD), once=True, takeover_delay=15.0)
     assert (back.done, back.at() < 11.0) == ([], True)
+
+
+def test_once_asks_nobody_where_its_own_voter_knows_and_does_not_ask_for_ever(
+    play: Callable[..., World],
+) -> None:
+    assert play(World(tenure=HELD), once=True).asked == 0
+    world = World()
+    world.has_quorum = False
+    assert play(world, once=True).asked == 2
+    assert (world.done, world.at() < 15.0) == ([], True)
 
 
 def test_one_at_a_time_looks_after_the_roles_of_a_node(play: Callable[..., World], tmp_path: Path) -> None:

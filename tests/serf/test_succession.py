@@ -92,6 +92,8 @@ def test_agents_take_over_what_is_configured_so(cluster: ClusterFactory, tmp_pat
     now = {role: ask(n3, "who", role).data for role in ("fast", "slow", "picky")}
     assert (now["slow"]["holder"], now["slow"]["term"]) == ("n1", before["slow"]), "it came back in time"
     assert (now["fast"]["term"], now["picky"]["term"]) == (before["fast"] + 2, before["picky"] + 2)
+    recalls = [node.voter_log.read_text().count("fast: recalled from n1") for node in (n2, n3, n4)]
+    assert sorted(recalls) == [0, 0, 1], "one of them did it, and the others saw that it was done"
     unfit = "this node does not stand for it: only_if ended with 1"
     assert nodes[first].voter_log.read_text().count(f"picky: {unfit}") == 1
     assert [node.voter_log.read_text().count(f"nobodys: {unfit}") for node in (n2, n3, n4)] == [1, 1, 1]
