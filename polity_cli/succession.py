@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
 from contextlib import suppress
 from time import monotonic
 
@@ -22,6 +20,7 @@ from polity_cli.core.messages import NO_POLITY
 from polity_cli.core.operation import Purpose, Verdict
 from polity_cli.core.succession import Act, Sight, State, Vigil
 from polity_cli.edges import wire
+from polity_cli.edges.fitness import Fitness
 from polity_cli.edges.runs import claim_succession
 from polity_cli.edges.serf_rpc import SerfClient
 from polity_cli.errors import NoQuorum, NotFounded, PolityError, SerfError
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from polity_cli.core.electorate import Electorate
     from polity_cli.core.operation import Outcome
-    from polity_cli.core.succession import Succession
     from polity_cli.core.tenure import Tenure
     from polity_cli.edges.runs import Claimed
     from polity_cli.settings import Settings
@@ -45,7 +43,7 @@ _OPERATION_S = 5.0
 _AGAIN_S = 2.0
 """After a command that said no, a question without an answer, an agent that is away."""
 _ASK_EVERY_S = 20.0
-_FIRST_ASK_S = 1.0
+_FIRST_ASK_S = 1.5
 _ASK_S = 2.0
 _LEAST_ASK_S = 2.0
 """For each role: a hundred roles must not make a flood of questions."""
@@ -66,13 +64,14 @@ class Heir:
         self._vigils: dict[str, Vigil] = {}
         self._told: dict[str, Tenure] = {}
         """What a quorum has said to this process."""
-        self._checks: dict[str, _Check] = {}
+        self._checks: dict[str, Fitness] = {}
         self._unfit: dict[str, str] = {}
         self._ask_at: dict[str, float] = {}
         self._unanswered: dict[str, int] = {}
         self._ask_every_s = max(settings.upkeep.tend_every_s or _ASK_EVERY_S, _LEAST_ASK_S * len(self._roles))
         self._steady_since_s = monotonic()
         self._failures = 0
+        self._is_once = False
 
     def run(self) -> None:
         """Until told to stop."""
@@ -93,6 +92,7 @@ class Heir:
 
     def once(self) -> bool:
         """Until nothing is left to do; False if somebody else on this node sees to it. Raises PolityError."""
+        self._is_once = True
         claimed: Claimed | None = None
         try:
             while self._roles and not self._wait(0.0):
@@ -100,7 +100,7 @@ class Heir:
                     claimed = claimed or self._claim(serf)
                     if claimed is None:
                         return False
-                    if self._attend(serf, until_quiet=True):
+                    if self._attend(serf):
                         break
         finally:
             self._end(claimed)
@@ -123,8 +123,11 @@ class Heir:
     def _claim(self, serf: SerfClient) -> Claimed | None:
         return claim_succession(self._settings.state_dir, self._settings.namespace, node_name(serf))
 
-    def _attend(self, serf: SerfClient, *, until_quiet: bool = False) -> bool:
-        """Look and act for a while, with one session: whatever becomes of the ledger meanwhile."""
+    def _attend(self, serf: SerfClient) -> bool:
+        """Look and act for a while, with one session: whatever becomes of the ledger meanwhile.
+
+        True if nothing is left to do, for whoever does it once.
+        """
         with self._session(serf) as session:
             # The voter here makes its ledger when it is first asked.
             until_s = monotonic() + (_ASK_EVERY_S if session.ledger is not None else _AGAIN_S)
@@ -133,10 +136,10 @@ class Heir:
                     try:
                         pause_s = self._turn(serf, session)
                     except NotFounded:
-                        if until_quiet:
+                        if self._is_once:
                             raise
                         pause_s = _AGAIN_S
-                    if until_quiet and self._is_quiet():
+                    if self._is_once and self._is_quiet():
                         return True
                     if monotonic() >= until_s:
                         break
@@ -231,7 +234,7 @@ class Heir:
             return True
         check = self._checks.get(role)
         if check is None:
-            check = self._checks[role] = _Check(wish, node)
+            check = self._checks[role] = Fitness(wish, node)
         verdict = check.verdict()
         if verdict is None:
             return False
@@ -290,8 +293,8 @@ class Heir:
 
     def _first_ask_s(self, role: str) -> float:
         """When to ask about a role first: nodes that start together must not ask together."""
-        patience_s = self._ask_every_s if role in self._vigils else _FIRST_ASK_S
-        return monotonic() + patience_s * (_about_one() - 0.5)
+        spread_s = self._ask_every_s if role in self._vigils and not self._is_once else _FIRST_ASK_S
+        return monotonic() + spread_s * (_about_one() - 0.5)
 
     def _learn(self, session: Session, purpose: Purpose, role: str, outcome: Outcome) -> None:
         """Remember what is decided, perhaps since; raises the error of what is not."""
@@ -304,14 +307,18 @@ class Heir:
     def _is_quiet(self) -> bool:
         """True if no role is to be recalled or filled by this node, as far as it knows.
 
-        What it cannot learn of is for those who know: it does not go on asking.
+        Its own voter may have missed something, so a quorum has to be asked, but not for ever: what this node
+        cannot learn is for those who can.
         """
-        return all(
-            rules.due(self._vigils[role], wish, turn_s=0.0, steady_since_s=0.0) is None
-            if role in self._vigils
-            else self._unanswered.get(role, 0) >= _ASKS
-            for role, wish in self._roles.items()
-        )
+        return all(map(self._is_settled, self._roles))
+
+    def _is_settled(self, role: str) -> bool:
+        vigil, told = self._vigils.get(role), self._told.get(role)
+        if told is None and self._unanswered.get(role, 0) < _ASKS:
+            return False
+        if vigil is None or (told is not None and vigil.tenure.term < told.term):
+            return told is None  # else it has not looked since it was told
+        return rules.due(vigil, self._roles[role], turn_s=0.0, steady_since_s=0.0) is None
 
     def _failed(self, error: PolityError | OSError) -> None:
         # What Serf shows when it is back may be little at first.
@@ -331,46 +338,6 @@ class Heir:
 def _about_one() -> float:
     """Between a half and one and a half, by chance."""
     return 0.5 + int.from_bytes(os.urandom(2)) / 65536
-
-
-class _Check:
-    """One run of an `only_if`, with its time limit. It says nothing but its exit code."""
-
-    def __init__(self, wish: Succession, node: str) -> None:
-        self._limit_s = wish.only_if_timeout
-        self._until_s = monotonic() + self._limit_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._error = ""
-        try:
-            self._process = subprocess.Popen(
-                wish.only_if,
-                env={**os.environ, "POLITY_ROLE": wish.role, "POLITY_NODE": node},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._error = f"only_if cannot be started: {error.strerror}"
-
-    def verdict(self) -> str | None:
-        """Why this node is not fit, "" if it is; None while that is not known."""
-        if self._process is None:
-            return self._error
-        code = self._process.poll()
-        if code is None:
-            if monotonic() < self._until_s:
-                return None
-            self.kill()
-            return f"only_if did not end within {self._limit_s:g} s"
-        return f"only_if ended with {code}" if code else ""
-
-    def kill(self) -> None:
-        """End it, with all that it has started."""
-        if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
 
 
 def _record(session: Session) -> Electorate | None:

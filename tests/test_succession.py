@@ -25,7 +25,7 @@ from polity_cli.core.succession import (
 )
 from polity_cli.core.tenure import VACANT, Tenure
 from polity_cli.devcluster import wait_for
-from polity_cli.succession import _Check
+from polity_cli.edges.fitness import Fitness
 
 HELD = Tenure(7, "n1", b"claim---")
 EMPTY = HELD.emptied(b"claim-2-")
@@ -165,7 +165,7 @@ def test_turns_are_apart_and_priorities_come_one_after_the_other() -> None:
 # The command `only_if`.
 
 
-def verdict_of(check: _Check) -> str:
+def verdict_of(check: Fitness) -> str:
     found: list[str] = []
 
     def has_ended() -> bool:
@@ -176,8 +176,8 @@ def verdict_of(check: _Check) -> str:
     return found[0]
 
 
-def check(*argv: str, limit_s: float = 20.0) -> _Check:
-    return _Check(Succession("the job", only_if=argv, only_if_timeout=limit_s), "n1")
+def check(*argv: str, limit_s: float = 20.0) -> Fitness:
+    return Fitness(Succession("the job", only_if=argv, only_if_timeout=limit_s), "n1")
 
 
 def test_the_exit_code_says_whether_a_node_is_fit(tmp_path: Path) -> None:

@@ -140,6 +140,9 @@ def wait_for_holder(cluster: NetCluster) -> Tenure:
     for node in cluster.nodes if cluster.voters == "agent" else []:
         wait_for(lambda node=node: "voting as" in node.voter_log.read_text(), 20, f"{node.name} to vote")  # type: ignore[misc]
     time.sleep(SETTLE_S + 3.0)
+    if cluster.voters == "hook":
+        # A voter that was away hears of it from whoever asks next; agents do so by themselves.
+        cluster.nodes[0].polity("who", ROLE)
     with watched(cluster.nodes) as machines:
 
         def agreed() -> bool:
