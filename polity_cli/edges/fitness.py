@@ -1,4 +1,4 @@
-"""Whether this node is fit for a role: the command `only_if` of its table, run once, within its time limit."""
+"""Whether this node is fit for a role: the command `only_if` of its table, run within its time limit."""
 
 from __future__ import annotations
 
