@@ -282,7 +282,8 @@ class Heir:
         """
         failures = self._unanswered.get(role, 0)
         self._unanswered[role] = failures + 1
-        self._ask_at[role] = monotonic() + min(self._ask_every_s, 2.0**failures * _AGAIN_S) * _about_one()
+        pause_s = min(self._ask_every_s, _AGAIN_S * 2.0 ** min(failures, 10))
+        self._ask_at[role] = monotonic() + pause_s * _about_one()
         told = None
         with suppress(NoQuorum, SerfError):
             told = session.who(role, timeout_s=_ASK_S).tenure
