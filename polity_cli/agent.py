@@ -34,7 +34,6 @@ from polity_cli.errors import (
 )
 from polity_cli.runner import give_back
 from polity_cli.session import Session, node_name
-from polity_cli.succession import Heir
 from polity_cli.upkeep import tend
 
 TYPE_CHECKING = False
@@ -175,6 +174,8 @@ class _Service:
 
     def succeed(self) -> None:
         """Stand for roles and recall them from holders that are gone, as configured, until stopped."""
+        from polity_cli.succession import Heir  # few agents have any
+
         Heir(self._settings, wait=self._stop_asked.wait, log=_say).run()
 
     def _give_back(self, session: Session) -> None:
