@@ -182,6 +182,12 @@ class _Service:
         """Tell of changes what the table [watch] names, until stopped."""
         serve(self._settings, bell=self._bell, stop=self._stop_asked, say=_say)
 
+    def succeed(self) -> None:
+        """Stand for roles and recall them from holders that are gone, as configured, until stopped."""
+        from polity_cli.succession import Heir  # few agents have any
+
+        Heir(self._settings, wait=self._stop_asked.wait, log=_say).run()
+
     def _give_back(self, session: Session) -> None:
         """Nothing of the electorate's upkeep depends on it."""
         try:
@@ -231,7 +237,12 @@ def run(settings: Settings) -> None:
     watching = threading.Thread(target=service.watch, name="watch", daemon=True)
     if settings.watch is not None:
         watching.start()
+    heir = threading.Thread(target=service.succeed, name="succession", daemon=True)
+    if settings.roles:
+        heir.start()
     service.run()
+    if settings.roles:
+        heir.join(1.0)  # a command that it may have started is ended
     if watching.is_alive():
         watching.join(_WATCH_ENDS_S)
     _say("stopped")

@@ -5,7 +5,7 @@ pointed at nothing before anything else can happen, and the answer is written at
 kept descriptor. No answer is no vote: whatever goes wrong goes to the log, and nobody is told a thing.
 Serf runs its handlers one after the other; this never talks to the cluster and waits for nothing but the
 ledger. What needs more is left to a process of its own: giving back what a `polity run` on this node left
-held when it was killed.
+held when it was killed, and looking after roles when nodes came or went.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ def _reply_to_event() -> bytes | None:
     kind = os.environ.get("SERF_EVENT", "")
     name = os.environ.get({"query": "SERF_QUERY_NAME", "user": "SERF_USER_EVENT"}.get(kind, ""), "")
     node = os.environ.get("SERF_SELF_NAME", "")
+    if kind.startswith("member-"):
+        _look_after_roles(state_dir, namespace)
+        return None
     if name != namespace or not node:
         if not kind:
             raise RuntimeError("this is an event handler for serf agent; see `polity serf-config`")
@@ -51,6 +54,14 @@ def _reply_to_event() -> bytes | None:
     ledger = Ledger.open(ledger_path(state_dir, namespace, node), node)
     assert ledger is not None
     return answer(ledger, data)
+
+
+def _look_after_roles(state_dir: str, namespace: str) -> None:
+    """Have it seen whether a role is to be taken over, now that nodes came or went."""
+    from polity_cli.settings import has_roles
+
+    if has_roles():
+        _hand_over(["succeed", "--state-dir", state_dir, "--namespace", namespace])
 
 
 def _look_for_orphans() -> None:
@@ -67,16 +78,16 @@ def _look_for_orphans() -> None:
     from polity_cli.edges.runs import is_left_behind, paths
 
     if any(map(is_left_behind, paths(state_dir, namespace, node))):
-        _hand_over(["--state-dir", state_dir, "--namespace", namespace])
+        _hand_over(["voters", "tend", "--state-dir", state_dir, "--namespace", namespace])
 
 
-def _hand_over(where: list[str]) -> None:
+def _hand_over(words: list[str]) -> None:
     import subprocess
     import sys
 
     with open(os.devnull, "r+b") as nothing:
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "polity_cli", "voters", "tend", *where],
+            [sys.executable, "-P", "-m", "polity_cli", *words],
             stdin=nothing,
             stdout=nothing,
             stderr=nothing,

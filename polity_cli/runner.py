@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from polity_cli.core.succession import Succession
     from polity_cli.core.tenure import Tenure
     from polity_cli.settings import Settings
 
@@ -68,12 +69,24 @@ class Bounds(Record):
     grace_s: float = 30.0
     kill_grace_s: float = 10.0
 
-    def check(self) -> None:
-        """Raise BadInput if a command would be ended though all is well."""
+    def check(self, succession: Succession | None = None) -> None:
+        """Raise BadInput if a command would be ended though all is well, or could outlive its role.
+
+        `succession` is what this node does about the role.
+        """
         if self.grace_s < 2 * self.check_s:
             raise BadInput(
                 f"a grace of {self.grace_s:g} s leaves no room for a confirmation every {self.check_s:g} s",
                 hint="give --grace at least twice --check",
+            )
+        longest_s = self.grace_s + self.kill_grace_s
+        if succession is not None and longest_s >= succession.takeover_delay:
+            raise BadInput(
+                f"--grace and --kill-grace are {longest_s:g} s together, and takeover_delay of "
+                f"[roles.{succession.role}] is {succession.takeover_delay:g} s: the command could still run "
+                "when the role is taken over",
+                hint=f"set takeover_delay above {longest_s:g} s on all nodes, or give a shorter --grace or "
+                "--kill-grace",
             )
 
 

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from polity_cli.core.succession import Succession
     from polity_cli.watch_settings import WatchSettings
 
 DEFAULT_RPC_ADDR = "127.0.0.1:7373"
@@ -38,6 +39,8 @@ _NAMESPACE_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV
 
 # Seconds, in the table [voters] of the configuration file.
 _UPKEEP = ("tend_every_s", "leave_grace_s", "strike_failed_after_s")
+# The tables of the configuration file.
+_TABLES = ("voters", "watch", "roles")
 
 
 class Upkeep(Record):
@@ -54,7 +57,7 @@ class Upkeep(Record):
 class Settings(Record):
     """`rpc_auth` is the token itself or None; `config` the file that was read, or None.
 
-    `watch` is what an agent is to watch and tell, or None.
+    `watch` is what an agent is to watch and tell, or None; `roles` are those that it looks after.
     """
 
     rpc_addr: str
@@ -64,6 +67,11 @@ class Settings(Record):
     config: str | None
     upkeep: Upkeep = Upkeep()
     watch: WatchSettings | None = None
+    roles: tuple[Succession, ...] = ()
+
+    def succession_of(self, role: str) -> Succession | None:
+        """What this node does about a role by its table [roles.ROLE], if it has one."""
+        return next((succession for succession in self.roles if succession.role == role), None)
 
 
 def load(
@@ -86,7 +94,7 @@ def load(
         key: flags[key] or (environ.get(variable) if variable else None)
         for key, variable in _VARIABLES.items()
     }
-    path, from_file, upkeep, watch = _read_file(config, environ)
+    path, from_file, tables = _read_file(config, environ)
     given = {key: value or from_file.get(key) for key, value in given.items()}
     name = given["namespace"] or DEFAULT_NAMESPACE
     return Settings(
@@ -95,8 +103,9 @@ def load(
         state_dir=given["state_dir"] or _default_state_dir(environ),
         namespace=check_namespace(name),
         config=path,
-        upkeep=_upkeep(upkeep, path, environ),
-        watch=_watch(watch, path),
+        upkeep=_upkeep(tables.get("voters", {}), path, environ),
+        watch=_watch(tables.get("watch"), path),
+        roles=_roles(tables.get("roles", {}), path),
     )
 
 
@@ -108,6 +117,11 @@ def load_for_voter(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
         state_dir = state_dir or from_file.get("state_dir") or _default_state_dir(environ)
         namespace = namespace or from_file.get("namespace") or DEFAULT_NAMESPACE
     return state_dir, check_namespace(namespace)
+
+
+def has_roles(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the configuration file has tables [roles.NAME], whatever is in them."""
+    return bool(_read_file(None, environ)[2].get("roles"))
 
 
 def check_namespace(name: str) -> str:
@@ -136,11 +150,11 @@ def _default_config(environ: Mapping[str, str]) -> str | None:
 
 def _read_file(
     config: str | None, environ: Mapping[str, str]
-) -> tuple[str | None, dict[str, str], dict[str, object], object]:
-    """Which file was read, the texts in it, and its tables [voters] and [watch], the latter unchecked."""
+) -> tuple[str | None, dict[str, str], dict[str, dict[str, object]]]:
+    """Which file was read, the texts in it, and its tables, which are unchecked."""
     path = config or environ.get("POLITY_CONFIG") or _default_config(environ)
     if path is None:
-        return None, {}, {}, None
+        return None, {}, {}
     import tomllib  # only where there is a file: the hook counts its milliseconds
 
     try:
@@ -153,23 +167,24 @@ def _read_file(
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfiguration(f"the configuration file {path} is not TOML: {error}") from error
-    upkeep = found.pop("voters", {})
-    if not isinstance(upkeep, dict):
-        raise BadConfiguration(
-            f"in {path}, voters must be a table", hint="write [voters] on a line of its own"
-        )
-    watch = found.pop("watch", None)
-    for key in [*found, *(f"voters.{key}" for key in upkeep)]:
+    tables = {name: found.pop(name) for name in _TABLES if name in found}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            line = "[roles.NAME]" if name == "roles" else f"[{name}]"
+            raise BadConfiguration(
+                f"in {path}, {name} must be a table", hint=f"write {line} on a line of its own"
+            )
+    for key in [*found, *(f"voters.{key}" for key in tables.get("voters", {}))]:
         if key not in (*_VARIABLES, *(f"voters.{name}" for name in _UPKEEP)):
             raise BadConfiguration(
                 f"the configuration file {path} has an unknown setting {key!r}",
                 hint=f"known ones: {', '.join(_VARIABLES)}; in [voters]: {', '.join(_UPKEEP)}; "
-                "and the table [watch]",
+                "the tables [watch] and [roles.NAME]",
             )
     for key, value in found.items():
         if not isinstance(value, str) or not value:
             raise BadConfiguration(f"in {path}, {key} must be a text", hint=f'write {key} = "..."')
-    return path, found, upkeep, watch
+    return path, found, tables
 
 
 def _watch(table: object, path: str | None) -> WatchSettings | None:
@@ -197,6 +212,14 @@ def _upkeep(given: dict[str, object], path: str | None, environ: Mapping[str, st
                 f"in {where}, {key} must be a number of seconds, not {value!r}", hint=f"write {key} = 60"
             )
     return Upkeep()._replace(**values)  # type: ignore[arg-type]
+
+
+def _roles(tables: dict[str, object], path: str | None) -> tuple[Succession, ...]:
+    if not tables:
+        return ()
+    from polity_cli.core.succession_settings import successions  # few have any
+
+    return successions(tables, path or "")
 
 
 def _token(flag: str | None, from_file: str | None, environ: Mapping[str, str]) -> str | None:

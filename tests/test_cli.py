@@ -437,3 +437,37 @@ def test_electing_imports_no_other_command_and_nothing_dear() -> None:
     others = {f"polity_cli.{name}" for name in ("demo", "devcluster", "checkup", "agent", "polity")}
     commands = {module for module, _ in COMMANDS.values()} - {"polity_cli.cli.elect"}
     assert loaded & (dear | others | commands) == set()
+
+
+def test_roles_that_are_configured_have_a_handler_for_nodes_that_come_and_go(tmp_path: Path) -> None:
+    config = tmp_path / "polity.toml"
+    config.write_text("[roles.primary]\n")
+    made = json.loads(polity("serf-config", "--state-dir", "/x", "--config", str(config)).stdout)
+    query, user, members = made["event_handlers"]
+    events, _, command = members.partition("=")
+    assert events == "member-join,member-failed,member-leave,member-reap"
+    assert command == f"POLITY_CONFIG={config} {query.partition('=')[2]}"
+    assert user.partition("=")[2] == query.partition("=")[2]
+    assert len(json.loads(polity("serf-config", "--state-dir", "/x").stdout)["event_handlers"]) == 2
+    for_agent = polity("serf-config", "--agent", "--config", str(config))
+    assert json.loads(for_agent.stdout) == {"tags": {"polity": "voter"}}
+
+
+def test_a_run_must_end_before_its_role_is_taken_over(tmp_path: Path) -> None:
+    config = tmp_path / "polity.toml"
+    config.write_text("[roles.primary]\ntakeover_delay = 20\n")
+    refused = polity("run", "primary", "--config", str(config), "--", "true")
+    assert refused.returncode == 2
+    assert "takeover_delay of [roles.primary] is 20 s" in refused.stderr
+    fits = ("--grace", "12", "--kill-grace", "7")
+    assert polity("run", "primary", *fits, "--config", str(config), "--", "true").returncode == 7
+    assert polity("run", "other", "--config", str(config), "--", "true").returncode == 7
+
+
+def test_succeed_without_roles_says_so_and_with_them_wants_an_agent(tmp_path: Path) -> None:
+    none = polity("succeed")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert "there are no roles to look after" in none.stderr
+    config = tmp_path / "polity.toml"
+    config.write_text("[roles.primary]\n")
+    assert polity("succeed", "--config", str(config)).returncode == 7

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from polity_cli import hook
 from polity_cli.core import messages as m
 from polity_cli.core.ballot import ZERO, Ballot
 from polity_cli.core.electorate import Enrolled, founding_record
@@ -342,3 +343,34 @@ def test_a_hook_stopped_at_any_instant_overwrites_nothing_when_it_goes_on(founde
             assert isinstance(last, m.State)
             overtaken += last.promised == expected
     assert overtaken, "no hook was ever stopped before it came to the ledger"
+
+
+# Roles, when nodes come or go.
+
+
+@pytest.mark.parametrize("event", ["member-failed", "member-leave", "member-reap", "member-join"])
+def test_roles_are_looked_after_by_a_process_of_their_own_when_nodes_come_or_go(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    started: list[list[str]] = []
+    config = tmp_path / "polity.toml"
+    monkeypatch.setattr(hook, "_hand_over", started.append)
+    for name, value in desk.env(SERF_EVENT=event, POLITY_CONFIG=str(config)).items():
+        monkeypatch.setenv(name, value)
+    for text, expected in (
+        ("[voters]\n", []),
+        ("[roles.x]\n", [["succeed", "--state-dir", str(desk.state_dir), "--namespace", "polity"]]),
+    ):
+        config.write_text(text)
+        assert hook._reply_to_event() is None
+        assert started == expected
+    assert not desk.ledger_file.exists(), "nothing is made for a member's sake"
+
+
+def test_a_query_does_not_ask_whether_there_are_roles(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "polity.toml"
+    config.write_text("nonsense")
+    heard = desk.run(wire.encode(m.Read(ATTEMPT, b"", 0, "")), POLITY_CONFIG=str(config))
+    assert heard.out, desk.said()

@@ -35,7 +35,7 @@ FLOORS = (
     ("outcomes",),
     ("session",),
     ("registrar", "lookout"),
-    ("upkeep", "dissolution", "runner", "watch"),
+    ("upkeep", "dissolution", "runner", "watch", "succession"),
     ("agent", "hook", "checkup"),
     ("polity", "devcluster"),
     ("demo",),

@@ -15,6 +15,7 @@ import pytest
 
 from polity_cli import runner as runner_room
 from polity_cli.core.operation import Verdict
+from polity_cli.core.succession import Succession
 from polity_cli.core.tenure import Tenure
 from polity_cli.edges import runs
 from polity_cli.edges.serf_rpc import SerfClient
@@ -181,6 +182,20 @@ def test_a_run_asks_its_own_polity_only(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(runner_room, "Session", FakeSession)
     with work(tmp_path, "true").session(1.0) as session:
         assert session.conductor.passes_over_others
+
+
+def test_bounds_that_may_outlive_the_role_are_refused() -> None:
+    bounds = Bounds(5.0, 30.0, 10.0)
+    for delay_s in (0.0, 39.9, 40.0):
+        with pytest.raises(BadInput) as caught:
+            bounds.check(Succession("job", takeover_delay=delay_s))
+        said = (
+            f"--grace and --kill-grace are 40 s together, and takeover_delay of [roles.job] is {delay_s:g} s"
+        )
+        assert str(caught.value).startswith(said)
+        assert "set takeover_delay above 40 s on all nodes" in caught.value.hint
+    bounds.check(Succession("job", takeover_delay=40.1))
+    bounds.check(Succession("job"))  # the defaults go together
 
 
 def test_bounds_without_room_are_refused() -> None:

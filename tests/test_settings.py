@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from polity_cli import settings
+from polity_cli.core.succession import Succession
 from polity_cli.errors import BadConfiguration, BadInput
 
 ALL = """
@@ -309,3 +310,78 @@ def test_the_hook_does_not_mind_the_table(tmp_path: Path) -> None:
     path = tmp_path / "polity.toml"
     path.write_text('state_dir = "/from/file"\n[voters]\ntend_every_s = 5\n')
     assert settings.load_for_voter({"POLITY_CONFIG": str(path)}) == ("/from/file", "polity")
+
+
+# The tables [roles.NAME].
+
+
+def test_what_is_done_about_roles_comes_from_tables_of_their_names(tmp_path: Path) -> None:
+    assert load_text(tmp_path, "").roles == ()
+    text = """
+[roles.backup]
+[roles.primary]
+takeover_delay = 0
+priority = 2
+only_if = ["/bin/is-fit", "now"]
+only_if_timeout = 1.5
+[roles."web front"]
+candidate = false
+recall = true
+[roles.none]
+candidate = false
+[roles.shell]
+recall = false
+only_if = "test -e /fit"
+"""
+    found = load_text(tmp_path, text)
+    assert found.roles == (
+        Succession("backup", True, True, 60.0, 0, (), 5.0),
+        Succession("primary", True, True, 0, 2, ("/bin/is-fit", "now"), 1.5),
+        Succession("web front", False, True),
+        Succession("none", False, False),
+        Succession("shell", True, False, only_if=("/bin/sh", "-c", "test -e /fit")),
+    )
+    assert found.succession_of("primary") == found.roles[1]
+    assert found.succession_of("other") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("roles = 3", "roles must be a table"),
+        ('[roles]\nbackup = "x"', "roles.backup must be a table"),
+        ("[[roles]]", "roles must be a table"),
+        ('[roles." backup"]', r"\[roles. backup\] names no role: the role name begins or ends with a blank"),
+        ('[roles.""]', "the role name is empty"),
+        ("[roles.x]\ntakeover = 3", "unknown setting 'roles.x.takeover'"),
+        ('[roles.x]\ncandidate = "yes"', "roles.x.candidate must be true or false, not 'yes'"),
+        ("[roles.x]\nrecall = 1", "roles.x.recall must be true or false"),
+        ("[roles.x]\ntakeover_delay = -1", "takeover_delay must be a number of seconds"),
+        ("[roles.x]\ntakeover_delay = nan", "takeover_delay must be a number of seconds"),
+        ("[roles.x]\ntakeover_delay = inf", "takeover_delay must be a number of seconds"),
+        ("[roles.x]\ntakeover_delay = true", "takeover_delay must be a number of seconds"),
+        ('[roles.x]\ntakeover_delay = "5s"', "takeover_delay must be a number of seconds"),
+        ("[roles.x]\npriority = 101", "priority must be a whole number from 0 to 100"),
+        ("[roles.x]\npriority = 1.0", "priority must be a whole number"),
+        ("[roles.x]\nonly_if = []", "only_if must be a command"),
+        ('[roles.x]\nonly_if = [""]', "only_if must be a command"),
+        ('[roles.x]\nonly_if = ["a", 1]', "only_if must be a command"),
+        ('[roles.x]\nonly_if = " "', "only_if must be a command"),
+        ('[roles.x]\nonly_if = ["a\\u0000"]', "only_if must be a command"),
+        ("[roles.x]\nonly_if = true", "only_if must be a command"),
+        ("[roles.x]\nonly_if_timeout = 0", "only_if_timeout must be a number of seconds above 0"),
+    ],
+)
+def test_what_is_wrong_about_roles_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(BadConfiguration, match=complaint) as caught:
+        load_text(tmp_path, text)
+    assert str(tmp_path) in str(caught.value)
+    assert caught.value.hint
+
+
+def test_the_hook_knows_whether_there_are_roles(tmp_path: Path) -> None:
+    path = tmp_path / "polity.toml"
+    for text, expected in (("", False), ("[voters]\n", False), ("[roles.x]\n", True)):
+        path.write_text(text)
+        assert settings.has_roles({"POLITY_CONFIG": str(path)}) is expected
+        assert settings.load_for_voter({"POLITY_CONFIG": str(path), "POLITY_STATE_DIR": "/x"})[0] == "/x"

@@ -22,7 +22,9 @@ def agent(
 ) -> None:
     """Vote, in the foreground, until SIGTERM or SIGINT, which end it with 0.
 
-    Survives restarts of the Serf agent, and tells systemd when it is ready (Type=notify).
+    Beside that it keeps the electorate in line with the cluster, and looks after the roles for which the
+    configuration has a table [roles.NAME]. Survives restarts of the Serf agent, and tells systemd when it is
+    ready (Type=notify).
     """
     from polity_cli.agent import run
     from polity_cli.settings import load

@@ -32,6 +32,7 @@ COMMANDS = {
     "guard": ("polity_cli.cli.guard", "guard"),
     "dissolve": ("polity_cli.cli.dissolve", "dissolve"),
     "agent": ("polity_cli.cli.agent", "agent"),
+    "succeed": ("polity_cli.cli.succeed", "succeed"),
     "serf-config": ("polity_cli.cli.serf_config", "serf_config"),
     "doctor": ("polity_cli.cli.doctor", "doctor"),
     "demo": ("polity_cli.cli.demo", "demo"),

@@ -103,7 +103,7 @@ def run(
     if "--" not in sys.argv:
         raise click.UsageError("write -- before the command", ctx=click.get_current_context())
     bounds = Bounds(check, grace, kill_grace)
-    bounds.check()
+    bounds.check(options.settings().succession_of(role))
     _Shift(role, argv, keep, conflict_exit_code, report, slot, bounds, options).run()
 
 

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from polity_cli.settings import Settings
 
+_MEMBER_EVENTS = "member-join,member-failed,member-leave,member-reap"
+
 
 @click.command(
     "serf-config",
@@ -35,8 +37,9 @@ def serf_config(
 ) -> None:
     """Print what makes a node a voter, as JSON for `serf agent -config-file`.
 
-    That is the tag by which voters are known and, unless --agent, the event handler that votes. Serf merges
-    several files given to it. Needs no running agent.
+    That is the tag by which voters are known and, unless --agent, the event handler that votes; with tables
+    [roles.NAME] in the configuration also the one that has roles looked after when nodes come or go. Serf
+    merges several files given to it. Needs no running agent.
     """
     from polity_cli.cli.running import Answer, end
     from polity_cli.settings import load
@@ -51,8 +54,18 @@ def serf_config(
     found: dict[str, object] = {"tags": {settings.namespace: "voter"}}
     if not for_agent:
         handler = handler_command(settings)
-        found["event_handlers"] = [f"{kind}:{settings.namespace}={handler}" for kind in ("query", "user")]
+        handlers = [f"{kind}:{settings.namespace}={handler}" for kind in ("query", "user")]
+        if settings.roles:
+            handlers.append(f"{_MEMBER_EVENTS}={_with_config(settings)}{handler}")
+        found["event_handlers"] = handlers
     end(Answer({}, json.dumps(found, indent=2)), 0, as_json=False)
+
+
+def _with_config(settings: Settings) -> str:
+    """Where the tables are that the hook has to find."""
+    import shlex
+
+    return f"POLITY_CONFIG={shlex.quote(os.path.abspath(settings.config))} " if settings.config else ""
 
 
 def hook_path() -> str | None:

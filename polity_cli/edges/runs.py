@@ -74,6 +74,11 @@ def claim(state_dir: str, namespace: str, node: str, role: str) -> Claimed | Non
     return _claim(os.path.join(state_dir, f"{namespace}@{node}.{name}{SUFFIX}"), create=True)
 
 
+def claim_succession(state_dir: str, namespace: str, node: str) -> Claimed | None:
+    """The lock of whoever looks after this node's roles; None if somebody has it. Raises BadConfiguration."""
+    return _claim(os.path.join(state_dir, f"{namespace}@{node}.succession"), create=True)
+
+
 def orphans(state_dir: str, namespace: str, node: str) -> Iterator[tuple[str, int, Claimed]]:
     """Roles and terms of runs that ended without giving the role back; each is locked until the next.
 

@@ -31,17 +31,36 @@ from polity_cli.edges.ledger import Ledger, ledger_path
 from polity_cli.edges.serf_types import Ack
 from polity_cli.errors import SerfTimeout
 from polity_cli.session import Session
+from tests.bench.succession import measure_successions
 
 ROLE = "bench"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("elections", "succession"),
+        default="elections",
+        help="elections, or how long a role has no living holder (needs root)",
+    )
     parser.add_argument("--quick", action="store_true", help="a quarter of the rounds")
     parser.add_argument("--json", action="store_true", help="figures as JSON on standard output")
     options = parser.parse_args()
-    rounds = 15 if options.quick else 60
     report = Report()
+    if options.what == "succession":
+        measure_successions(report, 3 if options.quick else 10)
+    else:
+        measure_all_elections(report, 15 if options.quick else 60)
+    if options.json:
+        print(json.dumps(report.rows, indent=2))
+    else:
+        report.show()
+    sys.exit(0 if all(row["ok"] for row in report.rows) else 1)
+
+
+def measure_all_elections(report: Report, rounds: int) -> None:
     measure_hook(report, rounds)
     for size in (5, 7):
         with DevCluster(size, voters="agent") as cluster:
@@ -54,11 +73,6 @@ def main() -> None:
             if size == 5:
                 measure_shell(report, cluster, rounds // 3)
                 measure_agent(report, cluster, rounds)
-    if options.json:
-        print(json.dumps(report.rows, indent=2))
-    else:
-        report.show()
-    sys.exit(0 if all(row["ok"] for row in report.rows) else 1)
 
 
 class Report:

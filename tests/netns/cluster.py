@@ -79,6 +79,7 @@ class NetCluster:
         first: int | None = None,
         voters: Voters = "agent",
         serf_config: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
         told: Callable[[str], None] = lambda fault: None,
     ) -> None:
         self.size = size
@@ -88,6 +89,7 @@ class NetCluster:
         self.voters: Voters = voters
         # Whoever lost sight of a node looks for it every 30 s by default: too long for a test.
         self._serf_config = {"reconnect_interval": "1s", **(serf_config or {})}
+        self._env = dict(env or {})
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._ports = {f"n{index}": f"v{index}" for index in range(1, size + 1)}
@@ -202,7 +204,7 @@ class NetCluster:
         folder.mkdir(mode=0o700)
         self.lay(self._guard)
         # TMPDIR: commands keep a lock for each agent's address, and other clusters have the same addresses.
-        env = {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
+        env = {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT), **self._env}
         settings = Settings(voters=self.voters, serf_config=self._serf_config, env=env)
         self.nodes = [self._node(name, folder, settings) for name in self._ports]
         first = self.nodes[: self.first]
