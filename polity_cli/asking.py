@@ -313,10 +313,10 @@ class Asker:
                 heard = self._listen(until_s)
                 if heard is not None:
                     self._watch(Got(heard.node, heard.reply, False, self._after()))
-            else:
-                silent = set()
-            if self._clock() < deadline:
-                self.strangers.kept_silent(silent)
+        waited_s = self._clock() - decided_s
+        self.strangers.kept_silent(
+            node for node, wait_s in waits_s.items() if node not in self.polities and waited_s >= wait_s
+        )
         self.strangers.heard(self.polities, electorate.polity)
         others = self.strangers.others(strangers, electorate.polity)
         if others or set(self.polities.values()) - {electorate.polity, m.NO_POLITY}:

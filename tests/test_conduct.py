@@ -395,6 +395,17 @@ def test_a_newcomer_that_answers_costs_its_own_time_and_a_silent_one_some_moment
     assert times["nobody, again"] + 0.45 < times["a silent one, again"] < times["nobody, again"] + 0.55
 
 
+def test_who_was_not_waited_for_to_the_end_is_not_said_to_have_kept_silent() -> None:
+    network, record = founded(3)
+    network.voters["m1"] = MemoryLedger(b"m1-voter")
+    slow_to_answer(network, {"m1"}, 60.0)
+    it = conductor(network, stop_at_s=1.0)
+    assert who(network, record, by=it).verdict is Verdict.ANSWER
+    assert network.clock() < 1.5
+    assert who(network, record, by=conductor(network), timeout_s=0.5).verdict is Verdict.ANSWER
+    assert it.strangers.news() == {}
+
+
 @pytest.mark.parametrize("after_s", [2.5, 60.0])
 def test_who_was_once_heard_to_be_of_another_polity_is_not_missed_however_slow_it_is(after_s: float) -> None:
     network, record = meeting()

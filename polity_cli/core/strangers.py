@@ -14,7 +14,7 @@ from polity_cli.core.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 PATIENCE_S = 3.0
 """For a stranger of whom nothing is known."""
@@ -58,7 +58,7 @@ class Strangers:
             else:
                 self._known[node] = Sighting(polity, int(self._now_s()))
 
-    def kept_silent(self, nodes: Collection[str]) -> None:
+    def kept_silent(self, nodes: Iterable[str]) -> None:
         """These were waited for in vain."""
         for node in nodes:
             known = self._known.get(node)
