@@ -48,6 +48,7 @@ _LEAST_WAIT_S = 0.2
 _JUDGING_S = 10.0
 _POLL_S = (0.002, 0.05)
 _SILENT_S = 0.5
+_LOOK_S = 0.5
 
 _FORWARDED = (
     signal.SIGHUP,
@@ -354,8 +355,9 @@ def _run(lock: int, term: int, role: str | None, command: Sequence[str]) -> int:
 def _await(process: int, minded: set[signal.Signals]) -> int:
     """Wait for a child's end, and forward the signals of `minded`, which must be blocked: its exit code."""
     while True:
-        came = signal.sigwaitinfo({*minded, signal.SIGCHLD})
-        if came.si_signo == signal.SIGCHLD:
+        # In a process with other threads SIGCHLD may go to one of them, and be lost there.
+        came = signal.sigtimedwait({*minded, signal.SIGCHLD}, _LOOK_S)
+        if came is None or came.si_signo == signal.SIGCHLD:
             done, status = os.waitpid(process, os.WNOHANG)
             if done:
                 code = os.waitstatus_to_exitcode(status)

@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -1100,3 +1101,17 @@ def test_the_script_over_ssh_reaches_the_guard_and_nothing_else(place: Place) ->
         check=False,
     )
     assert escape.returncode == 2
+
+
+def test_a_command_s_end_is_noticed_in_a_process_with_other_threads_too(place: Place) -> None:
+    """The kernel gives a signal to any thread that does not block it."""
+    is_over = threading.Event()
+    others = [threading.Thread(target=is_over.wait) for _ in range(4)]
+    for other in others:
+        other.start()
+    try:
+        for term in range(1, 40):
+            code = guard.run(str(place.state), term, None, ["true"], wait_s=0, on_wait=nothing)
+            assert code == 0
+    finally:
+        is_over.set()

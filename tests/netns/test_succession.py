@@ -1,4 +1,4 @@
-"""A cut: the majority takes over what the minority holds, and the minority nothing at all."""
+"""A cut: the majority takes over what the minority holds, the minority nothing, and no command runs twice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import cast
 from polity_cli.devcluster import DevCluster, wait_for
 from tests.netns.cluster import NetCluster, NetNode
 from tests.serf.verbs import NO, OK, ask, register_of, wait_until_heard
+
+LOST = 122
 
 ROLES = """
 [roles.theirs]
@@ -55,3 +57,43 @@ def test_a_cut_moves_only_what_the_minority_holds(networks: None, tmp_path: Path
         now = {role: ask(n1, "who", role).data for role in before}
         assert (now["ours"]["holder"], now["ours"]["term"]) == ("n3", before["ours"])
         assert now["theirs"]["term"] == before["theirs"] + 2, "nobody took it back"
+
+
+WAITING = """
+[roles.job]
+candidate = false
+recall = true
+takeover_delay = 5
+"""
+BOUNDS = ("--check", "0.5", "--grace", "2.5", "--kill-grace", "1")
+
+
+def clock(path: Path) -> tuple[str, ...]:
+    """A command that writes down when it is running, and does not hear TERM."""
+    return "/bin/sh", "-c", f"trap '' TERM; while :; do date +%s.%N >>{path}; sleep 0.05; done"
+
+
+def ticks(path: Path) -> list[float]:
+    """When it was running, as far as whole lines tell."""
+    return [float(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
+
+
+def test_what_runs_on_a_node_that_is_cut_off_has_ended_before_another_node_runs_it(
+    networks: None, tmp_path: Path
+) -> None:
+    config = tmp_path / "polity.toml"
+    config.write_text(WAITING)
+    with NetCluster(5, env={"POLITY_CONFIG": str(config)}) as cluster:
+        n1, n2, n3, _, _ = cluster.nodes
+        assert n1.polity("found", "--expect", "5", "--wait").returncode == OK
+        with n1.popen("run", "job", *BOUNDS, "--", *clock(tmp_path / "n1")) as first:
+            wait_for(lambda: bool(ticks(tmp_path / "n1")), 30, "n1 to run it")
+            with n3.popen("run", "job", "--wait", *BOUNDS, "--", *clock(tmp_path / "n3")):
+                cluster.cut(["n1"], ["n2", "n3", "n4", "n5"])
+                wait_for(lambda: len(ticks(tmp_path / "n3")) > 20, 60, "n3 to run it")
+                cluster.heal()
+                assert first.wait(30) == LOST
+                who = ask(n2, "who", "job").data
+                assert (who["holder"], who["term"]) == ("n3", 3)
+        ended, began = ticks(tmp_path / "n1")[-1], ticks(tmp_path / "n3")[0]
+        assert ended < began, f"n3 began {ended - began:.2f} s before n1 had ended"
