@@ -25,7 +25,10 @@ def explore_all(chosen: Sequence[Case], *, processes: int) -> Iterator[tuple[Cas
     A violation is explored once more with its steps kept, for which a clean exploration has no room.
     """
     jobs = [(case, order) for case in chosen for order in orders(case)]
-    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=1) as pool:
+    # A process for each, so that none keeps another's memory; what they import is imported once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with context.Pool(processes, maxtasksperchild=1) as pool:
         for (case, order), found in zip(jobs, pool.imap(_run, jobs, chunksize=1), strict=True):
             yield case, order, found
 

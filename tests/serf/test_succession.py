@@ -21,7 +21,7 @@ ROLES = """
 takeover_delay = 0
 
 [roles.slow]
-takeover_delay = 12
+takeover_delay = 60
 
 [roles.picky]
 takeover_delay = 0
@@ -33,7 +33,7 @@ only_if = ["false"]
 [roles.job]
 candidate = false
 recall = true
-takeover_delay = 1.5
+takeover_delay = 5
 """
 
 
@@ -69,7 +69,8 @@ def test_agents_take_over_what_is_configured_so(cluster: ClusterFactory, tmp_pat
         old = runs.enter_context(running(n1, "job", *bounds, "--", *clock(started)))
         pid_in(started)
         words = ("--", "/bin/sh", "-c", "echo $POLITY_TERM")
-        waiting = runs.enter_context(running(n2, "job", "--wait", *bounds, *words))
+        patient = ("--check", "0.3", "--grace", "4", "--kill-grace", "0.5")
+        waiting = runs.enter_context(running(n2, "job", "--wait", *patient, *words))
         assert waiting.stderr is not None
         while "n1 holds job (term 1)" not in (line := waiting.stderr.readline()):
             assert line, "it ended without standing by"
