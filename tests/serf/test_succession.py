@@ -96,7 +96,8 @@ def test_agents_take_over_what_is_configured_so(cluster: ClusterFactory, tmp_pat
     recalls = [node.voter_log.read_text().count("fast: recalled from n1") for node in (n2, n3, n4)]
     assert sorted(recalls) == [0, 0, 1], "one of them did it, and the others saw that it was done"
     unfit = "this node does not stand for it: only_if ended with 1"
-    assert nodes[first].voter_log.read_text().count(f"picky: {unfit}") == 1
+    # Once at most: while it was at another role its turn may have gone by.
+    assert nodes[first].voter_log.read_text().count(f"picky: {unfit}") <= 1
     assert [node.voter_log.read_text().count(f"nobodys: {unfit}") for node in (n2, n3, n4)] == [1, 1, 1]
     assert ask(n3, "who", "nobodys").code == VACANT
 
