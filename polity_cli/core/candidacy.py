@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from polity_cli.core.operation import Draws
 
 
+_MOST_PATIENCE = 8
+
+
 def begin(
     order: Order,
     electorate: Electorate,
@@ -181,7 +184,7 @@ def _patience(c: Candidacy) -> int:
     Each question costs a hook a process. Asked as often as at first by everybody who waits, voters that have
     fallen behind would do so for ever.
     """
-    return max(1, min(max(c.attempts, c.asks - 1), 4))
+    return max(1, min(max(c.attempts, c.asks - 1), _MOST_PATIENCE))
 
 
 def _look(c: Candidacy, now_s: float, draws: Draws) -> Move:

@@ -8,6 +8,7 @@ from tests.exploration.cases import FIVE, FLOORS
 from tests.exploration.parallel import explore_all
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_two_elections_among_five_voters_keep_every_promise() -> None:
     states = 0

@@ -134,6 +134,6 @@ def test_a_minority_decides_nothing_says_so_and_goes_on_when_the_others_are_back
     assert register_of(alone, "careful").tenure.term == 0
 
     # A candidacy in doubt was completed or discarded, never both: its term has one holder.
-    answers = ask_all(nodes.nodes, "elect", "doubtful")
+    answers = ask_all(nodes.nodes, "elect", "doubtful", "--timeout", "60")
     assert len({said.data["holder"] for said in answers}) == 1, tell(answers)
     assert {said.data["term"] for said in answers} == {1}, tell(answers)

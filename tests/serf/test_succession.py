@@ -13,7 +13,7 @@ from tests.serf.conftest import ClusterFactory
 from tests.serf.test_run import clock, end, pid_in, running
 from tests.serf.verbs import NO, OK, VACANT, ask, found, register_of
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 # The role `fast` is recalled as soon as Serf says so; the others say by their names what is special.
 ROLES = """
