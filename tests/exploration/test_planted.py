@@ -17,7 +17,6 @@ def test_the_explorer_finds(name: str) -> None:
     assert len(found.trace) <= 14
 
 
-@pytest.mark.proved
 @pytest.mark.parametrize("name", SAFE)
 def test_what_is_safe_is_not_accused(name: str) -> None:
     found = explore_with_bug(name)

@@ -41,6 +41,9 @@ def main() -> int:
     )
     parser.add_argument("--brief", action="store_true", help="do not print how each bug shows itself")
     parser.add_argument(
+        "--without-bugs", action="store_true", help="plant none: the suite plants them all as well"
+    )
+    parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
     )
     asked = parser.parse_args()
@@ -48,7 +51,7 @@ def main() -> int:
     rows: list[Row] = []
     for part in (
         explorations(full=asked.full, jobs=asked.jobs),
-        bugs(jobs=asked.jobs, brief=asked.brief),
+        iter(()) if asked.without_bugs else bugs(jobs=asked.jobs, brief=asked.brief),
         schedules("S1-S3, L1: random schedules", asked.schedules, jobs=asked.jobs),
         schedules(
             "S1-S3, S5, L1: random changes of the electorate", asked.changes, jobs=asked.jobs, shape=CHANGES
