@@ -40,23 +40,12 @@ _ORDER = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real agents first, which mostly wait and want a core when they do not; what computes comes later.
-
-    A file is one worker's, except for its tests with hooks: those are all one worker's, one after the other.
-    A hook is a process for each question; those of two tests at once would keep two cores from everything.
-    """
+    """Real agents first, which mostly wait and want a core when they do not; what computes comes later."""
 
     def rank(item: pytest.Item) -> int:
         name = item.nodeid.removeprefix("tests/")
         begins = [begin for begin in _ORDER if name.startswith(begin)]
         return _ORDER.index(max(begins, key=len)) if begins else len(_ORDER)
 
-    def has_hooks(item: pytest.Item) -> bool:
-        return item.nodeid.startswith("tests/serf/") and "hook" in item.name
-
-    items.sort(key=lambda item: (not has_hooks(item), rank(item)))
-    for item in items:
-        file = item.nodeid.partition("::")[0].removeprefix("tests/").replace("/", ".")
-        item.add_marker(pytest.mark.xdist_group("hooks" if has_hooks(item) else file))
+    items.sort(key=rank)
