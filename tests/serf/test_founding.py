@@ -139,7 +139,7 @@ def test_the_first_election_founds_also_when_everybody_stands_at_once(
     cluster: ClusterFactory, voters: str
 ) -> None:
     nodes = cluster(5, voters=voters)
-    answers = ask_all(nodes.nodes, "elect", "leader", "--timeout", "40", "--verbose")
+    answers = ask_all(nodes.nodes, "elect", "leader", "--timeout", "90", "--verbose", timeout_s=120)
     winners = [said for said in answers if said.code == OK]
     assert len(winners) == 1, tell(answers)
     assert {said.code for said in answers} == {OK, NO}, tell(answers)
@@ -151,7 +151,7 @@ def test_the_first_election_founds_also_when_everybody_stands_at_once(
 @pytest.mark.parametrize("voters", ["agent", "hook"])
 def test_foundings_from_all_nodes_at_once_give_one_polity(cluster: ClusterFactory, voters: str) -> None:
     nodes = cluster(5, voters=voters)
-    answers = ask_all(nodes.nodes, "found", "--timeout", "40", "--verbose")
+    answers = ask_all(nodes.nodes, "found", "--timeout", "90", "--verbose", timeout_s=120)
     assert {said.code for said in answers} == {OK}, tell(answers)
     polities = {said.data["polity"] for said in answers}
     assert len(polities) == 1, tell(answers)
