@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 3
 _GOSSIP_TICK_S = 0.2
+_JOIN_AGAIN_S = 5.0
 _SEEDS = 3
 """Nodes that a further one joins: one is enough, unless it dies just then."""
 
@@ -155,12 +156,24 @@ class DevCluster:
     def wait_converged(self, *, timeout_s: float = 30) -> None:
         """Waits until every running agent sees exactly the running ones alive, raising SerfTimeout.
 
-        Serf takes 5 to 7 seconds to call a killed or paused node failed.
+        Serf takes 5 to 7 seconds to call a killed or paused node failed. A join that gets lost it mends only
+        after half a minute, so who sees nobody else is told of the others again.
         """
+        join_at_s = time.monotonic() + _JOIN_AGAIN_S
 
         def converged() -> bool:
-            names = {node.name for node in self.running}
-            return all(_alive_for(node) == names for node in self.running)
+            nonlocal join_at_s
+            running = self.running
+            views = {node.name: _alive_for(node) for node in running}
+            if all(view == views.keys() for view in views.values()):
+                return True
+            if time.monotonic() >= join_at_s:
+                join_at_s = time.monotonic() + _JOIN_AGAIN_S
+                for node in running:
+                    if views[node.name] == {node.name}:
+                        with contextlib.suppress(SerfError):
+                            node.join([other.bind_addr for other in running if other is not node])
+            return False
 
         def views() -> str:
             return ", ".join(
